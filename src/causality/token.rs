@@ -1,0 +1,1 @@
+//! A context as clients carry it: printable, versioned, checked (being built).

@@ -1,0 +1,3 @@
+//! The Redis protocol (being built).
+
+pub mod reply;

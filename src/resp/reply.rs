@@ -1,0 +1,44 @@
+//! What a command answers. A handler returns a [`Reply`]; only the connection writes.
+
+use bytes::Bytes;
+
+/// One reply, in RESP3's terms; RESP2 gets the nearest shape Redis would give it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// `+OK`
+    Ok,
+    /// A simple string.
+    Simple(&'static str),
+    /// An error line: prefix and text, without `-` and CRLF.
+    Error(String),
+    /// `:n`
+    Integer(i64),
+    /// A bulk string.
+    Bulk(Bytes),
+    /// No value: `$-1` in RESP2, `_` in RESP3.
+    Null,
+    /// No array: `*-1` in RESP2, `_` in RESP3.
+    NullArray,
+    /// An array.
+    Array(Vec<Reply>),
+    /// A map; a flat array in RESP2.
+    Map(Vec<(Reply, Reply)>),
+    /// A set; an array in RESP2.
+    Set(Vec<Reply>),
+    /// A double; a bulk string in RESP2.
+    Double(f64),
+    /// A text for people (`=…txt:`); a bulk string in RESP2.
+    Verbatim(String),
+}
+
+impl Reply {
+    /// An error line.
+    pub fn error(text: impl Into<String>) -> Reply {
+        Reply::Error(text.into())
+    }
+
+    /// A bulk string of text.
+    pub fn text(text: impl Into<String>) -> Reply {
+        Reply::Bulk(Bytes::from(text.into()))
+    }
+}
