@@ -1,3 +1,4 @@
 //! The Redis protocol (being built).
 
 pub mod reply;
+pub mod request;
