@@ -27,13 +27,14 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        (0..REPLICAS, any::<bool>()).prop_map(|(at, tombstone)| Step::Overwrite { at, tombstone }),
-        (0..REPLICAS, proptest::option::of(0..REPLICAS), any::<bool>())
-            .prop_map(|(at, read, tombstone)| Step::Put { at, read, tombstone }),
-        (0..REPLICAS, 0..REPLICAS, 0usize..4).prop_map(|(from, to, age)| Step::Send { from, to, age }),
-        (0..REPLICAS, 1u64..100).prop_map(|(at, when)| Step::Expire { at, when }),
-    ];
+    let step =
+        prop_oneof![
+            (0..REPLICAS, any::<bool>()).prop_map(|(at, tombstone)| Step::Overwrite { at, tombstone }),
+            (0..REPLICAS, proptest::option::of(0..REPLICAS), any::<bool>())
+                .prop_map(|(at, read, tombstone)| Step::Put { at, read, tombstone }),
+            (0..REPLICAS, 0..REPLICAS, 0usize..4).prop_map(|(from, to, age)| Step::Send { from, to, age }),
+            (0..REPLICAS, 1u64..100).prop_map(|(at, when)| Step::Expire { at, when }),
+        ];
     proptest::collection::vec(step, 1..40)
 }
 

@@ -29,6 +29,9 @@ impl Object {
     /// Sets the expiry register of every sibling that is live at `now_ms`. `stamp` must be above [`Object::highest`].
     pub fn expire(&mut self, now_ms: u64, stamp: Hlc, at: Option<u64>) {
         debug_assert!(stamp > self.highest());
-        self.siblings.iter_mut().filter(|sibling| sibling.is_live(now_ms)).for_each(|sibling| sibling.expiry = (stamp, at));
+        self.siblings
+            .iter_mut()
+            .filter(|sibling| sibling.is_live(now_ms))
+            .for_each(|sibling| sibling.expiry = (stamp, at));
     }
 }
