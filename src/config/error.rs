@@ -42,12 +42,14 @@ pub enum ConfigError {
         name: &'static str,
     },
     /// A fact of this server that no configuration changes.
-    #[error("{name} is always {value:?} here and cannot be set to anything else")]
+    #[error("{name} is always {value:?} here and cannot be set to anything else: {why}")]
     Fixed {
         /// The fact.
         name: &'static str,
         /// Its one value.
         value: &'static str,
+        /// Why it is so.
+        why: &'static str,
     },
     /// Settings that are allowed alone and contradict each other.
     #[error("{0}")]

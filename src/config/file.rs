@@ -100,7 +100,10 @@ mod tests {
             ("port = 99999", "port cannot be \"99999\": argument must be between 0 and 65535 inclusive"),
             ("port = 1.5", "port is a number with a fraction; write a number, yes or no, or a text in quotes"),
             ("seeds = ['a:1']", "seeds is a list; write a number, yes or no, or a text in quotes"),
-            ("appendonly = false", "appendonly is always \"yes\" here and cannot be set to anything else"),
+            (
+                "save = '900 1'",
+                "save is always \"\" here and cannot be set to anything else: there are no snapshots by time; the log holds everything",
+            ),
             ("[database]\nindex = 1", "[[database]] must be a list of tables: write [[database]], with two brackets"),
             ("[[database]]\nn = 1", "[[database]] says nothing about which database it is; add index = 0 to 15"),
             ("[[database]]\nindex = 16", "index cannot be \"16\": argument must be between 0 and 15 inclusive"),

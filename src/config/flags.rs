@@ -69,7 +69,7 @@ fn command() -> Command {
         .after_help(
             "Flags override the file, the file overrides the defaults. -h is short, --help explains each setting.",
         )
-        .disable_help_subcommand(true)
+        .next_line_help(true)
         .args([file, dev_cluster])
         .args(SETTINGS.iter().map(flag))
         .args(fixed)

@@ -21,7 +21,7 @@ pub enum Asked {
 }
 
 /// A configuration that is complete and free of contradictions, and where it came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
@@ -31,6 +31,15 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// The flags, name and text, to hand on to the nodes of a dev cluster.
     pub overrides: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Loaded {
+    /// Prints only the names of the flags: a value may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let flags: Vec<_> = self.overrides.iter().map(|(name, _)| name).collect();
+        let Loaded { config, dev_cluster, file, .. } = self;
+        write!(f, "Loaded {{ {config:?}, dev_cluster: {dev_cluster:?}, file: {file:?}, flags: {flags:?} }}")
+    }
 }
 
 /// Reads the command line (with the program's name first, as the system gives it) and the file it names.
@@ -107,5 +116,14 @@ mod tests {
         let long = written(&"#\n".repeat(FILE_BYTES_MAX as usize));
         assert!(run(&[long.path().to_str().unwrap()]).unwrap_err().ends_with("it is longer than 1048576 bytes"));
         assert!(run(&["--port", "x"]).unwrap_err().starts_with("port cannot be \"x\""));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let loaded = run(&["--requirepass", "open-sesame"]).unwrap();
+        assert_eq!(loaded.config.requirepass, "open-sesame");
+        assert!(!format!("{loaded:?}").contains("sesame"));
+        let refused = run(&["--cluster-secret", &"sesame".repeat(100)]).unwrap_err();
+        assert_eq!(refused, "cluster-secret cannot be \"(hidden)\": argument must be any text of at most 512 bytes");
     }
 }

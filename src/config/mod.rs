@@ -19,7 +19,7 @@
 //! - [`Config::get`] gives a text that [`Config::set`] takes back to the same value.
 //!
 //! # What it refuses to do
-//! It starts nothing, opens no socket, and reads one file in one place ([`load`]). It knows no idea of Dynamo: whether a
+//! It starts nothing, opens no socket, and reads one file in one place ([`mod@load`]). It knows no idea of Dynamo: whether a
 //! policy is wise is `policy`'s business, and what a value does is its user's.
 
 pub mod check;
@@ -70,12 +70,13 @@ impl Config {
     /// A fixed fact may be set to the value it has. On an error nothing has changed.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         if let Some(setting) = setting(name) {
-            return (setting.set)(self, text, &setting.range)
-                .map_err(|why| ConfigError::refused(setting.name, text, why));
+            let quoted = if setting.secret { "(hidden)" } else { text };
+            let refused = |why| ConfigError::refused(setting.name, quoted, why);
+            return (setting.set)(self, text, &setting.range).map_err(refused);
         }
         match FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)) {
             Some(fact) if fact.value.eq_ignore_ascii_case(text) => Ok(()),
-            Some(fact) => Err(ConfigError::Fixed { name: fact.name, value: fact.value }),
+            Some(fact) => Err(ConfigError::Fixed { name: fact.name, value: fact.value, why: fact.why }),
             None => Err(ConfigError::unknown(name)),
         }
     }
