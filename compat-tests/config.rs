@@ -36,7 +36,7 @@ fn the_manual_is_the_default() {
     assert_eq!(loaded("dynamis.toml").config, Config::default());
 }
 
-/// The three local nodes are one cluster: one name and secret, one list of seeds that names each of them, nothing else shared.
+/// The three local nodes are one cluster: one name and secret, one list of seeds that names each of them.
 #[test]
 fn the_local_nodes_are_one_cluster() {
     let nodes = ["local-1.toml", "local-2.toml", "local-3.toml"].map(|name| loaded(name).config);

@@ -1,8 +1,8 @@
 //! The order of `src/lib.rs` holds: a module names only modules listed above it, and nothing below the line touches the
 //! world.
 //!
-//! The test reads source text, not the compiler's mind: comments are cut away, then every path that begins with `crate::`,
-//! and every `super::` that climbs out of its module, is looked at.
+//! The test reads source text, not the compiler's mind: comments are cut away, then every path that begins with
+//! `crate::`, and every `super::` that climbs out of its module, is looked at.
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,8 @@ fn source(path: PathBuf, depth: usize) -> Source {
     Source { path, code: without_comments(&text), depth }
 }
 
-/// The code alone. `//` inside a text (an address, say) cuts that line short, which hides no path anyone would write there.
+/// The code alone. `//` inside a text (an address, say) cuts that line short, which hides no path
+/// anyone would write there.
 fn without_comments(text: &str) -> String {
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_string() + "\n";
     text.lines().map(code).collect()

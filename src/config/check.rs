@@ -49,7 +49,8 @@ fn check_addresses(config: &Config) -> Result<(), String> {
     }
     if cluster_port == 0 && port.checked_add(CLUSTER_PORT_OFFSET).is_none() {
         return Err(format!(
-            "port ({port}) plus {CLUSTER_PORT_OFFSET} is no port, so cluster-port (0) cannot follow it: set cluster-port"
+            "port ({port}) plus {CLUSTER_PORT_OFFSET} is no port, so cluster-port (0) cannot follow it: \
+             set cluster-port"
         ));
     }
     if cluster_port == port {

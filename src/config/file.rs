@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn values_come_as_numbers_texts_and_truths() {
-        let config = parse("port = 7001\nsloppy = false\ncache-bytes = '1mb'\nproto-max-bulk-len = 2000000\nw = '3'\nappendonly = true").unwrap();
+        let text = "port = 7001\nsloppy = false\ncache-bytes = '1mb'\nproto-max-bulk-len = 2000000\nw = '3'\n\
+            appendonly = true";
+        let config = parse(text).unwrap();
         let expected = Config {
             port: 7001,
             sloppy: false,
@@ -85,7 +87,9 @@ mod tests {
 
     #[test]
     fn databases_are_read() {
-        let config = parse("[[database]]\nindex = 1\nn = 1\nr = 1\nw = 1\n[[database]]\nindex = 15\nconflict = 'newest'\nsloppy = 'no'").unwrap();
+        let text = "[[database]]\nindex = 1\nn = 1\nr = 1\nw = 1\n\
+            [[database]]\nindex = 15\nconflict = 'newest'\nsloppy = 'no'";
+        let config = parse(text).unwrap();
         let first = DatabaseSettings { index: 1, n: Some(1), r: Some(1), w: Some(1), ..Default::default() };
         let second =
             DatabaseSettings { index: 15, conflict: Some(Conflict::Newest), sloppy: Some(false), ..Default::default() };
@@ -102,7 +106,8 @@ mod tests {
             ("seeds = ['a:1']", "seeds is a list; write a number, yes or no, or a text in quotes"),
             (
                 "save = '900 1'",
-                "save is always \"\" here and cannot be set to anything else: there are no snapshots by time; the log holds everything",
+                "save is always \"\" here and cannot be set to anything else: there are no snapshots by time; the log \
+                 holds everything",
             ),
             ("[database]\nindex = 1", "[[database]] must be a list of tables: write [[database]], with two brackets"),
             ("[[database]]\nn = 1", "[[database]] says nothing about which database it is; add index = 0 to 15"),

@@ -7,15 +7,17 @@ use super::{Config, file};
 const MANUAL: &str = include_str!("../../config/dynamis.toml");
 const WIDTH: usize = 110;
 
-const HEAD: &str = "The manual of dynamis-server's configuration: every key, at its default. A file needs only the keys it changes. Each \
-    key is also a flag of the same name, which overrides the file: dynamis-server my.toml --port 7001. CONFIG GET shows the \
-    values of a running node. Amounts of memory are numbers of bytes or texts like \"512mb\"; yes and no may be written true and \
-    false. An unknown key is refused.";
+const HEAD: &str = "\
+    The manual of dynamis-server's configuration: every key, at its default. A file needs only the keys it changes. \
+    Each key is also a flag of the same name, which overrides the file: dynamis-server my.toml --port 7001. CONFIG \
+    GET shows the values of a running node. Amounts of memory are numbers of bytes or texts like \"512mb\"; yes and \
+    no may be written true and false. An unknown key is refused.";
 
-const DATABASES: &str = "[[database]] tables give single databases (SELECT 0 to 15) a policy of their own: index, and any of n, r, \
-    w, dw, sloppy and conflict; what is left out is as above. They are read once, by the node that founds a new cluster. From then on \
-    policies are replicated cluster state, the same on every node: DYN.DATABASE shows and changes them, and editing this file does \
-    nothing. See business-merge.toml, newest-wins.toml and read-engine.toml.";
+const DATABASES: &str = "\
+    [[database]] tables give single databases (SELECT 0 to 15) a policy of their own: index, and any of n, r, w, dw, \
+    sloppy and conflict; what is left out is as above. They are read once, by the node that founds a new cluster. \
+    From then on policies are replicated cluster state, the same on every node: DYN.DATABASE shows and changes them, \
+    and editing this file does nothing. See business-merge.toml, newest-wins.toml and read-engine.toml.";
 
 const EXAMPLE: &str =
     "# [[database]]\n# index = 1\n# n = 3\n# r = 1\n# w = 3\n# dw = 1\n# sloppy = \"no\"\n# conflict = \"newest\"\n";

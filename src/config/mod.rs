@@ -19,8 +19,8 @@
 //! - [`Config::get`] gives a text that [`Config::set`] takes back to the same value.
 //!
 //! # What it refuses to do
-//! It starts nothing, opens no socket, and reads one file in one place ([`mod@load`]). It knows no idea of Dynamo: whether a
-//! policy is wise is `policy`'s business, and what a value does is its user's.
+//! It starts nothing, opens no socket, and reads one file in one place ([`mod@load`]). It knows no idea of Dynamo:
+//! whether a policy is wise is `policy`'s business, and what a value does is its user's.
 
 pub mod check;
 pub mod database;
