@@ -32,7 +32,7 @@ pub const USUAL_ROOM: usize = 16 * 1024;
 pub const LARGEST_ROOM: usize = 1024 * 1024;
 
 /// A larger request takes its part of the read buffer with it, in bytes.
-pub const KEPT_ROOM: usize = 1024 * 1024;
+pub const KEPT_ROOM: usize = 64 * 1024;
 
 /// The longest inline line, and the longest line announcing a length, in bytes.
 const LINE_LIMIT: usize = 64 * 1024;

@@ -50,7 +50,7 @@ fn doubles_as_redis_prints_them() {
         (3.0, "3"),
         (-12.0, "-12"),
         (0.1, "0.1"),
-        (3.14159, "3.14159"),
+        (-72.125, "-72.125"),
         (100_000_000.0, "100000000"),
         (4e18, "4000000000000000000"),
         (5e18, "5e+18"),
@@ -131,7 +131,7 @@ fn reply() -> impl Strategy<Value = Reply> {
     leaf().prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Reply::Array),
-            // redis-protocol's sets and maps drop duplicates but count them on the way in: give them none.
+            // redis-protocol's maps keep one value of a key; which one is not for this test to know.
             prop::collection::btree_map(0_u8..9, inner, 0..4).prop_map(|map| {
                 Reply::Map(map.into_iter().map(|(key, value)| (Reply::text(key.to_string()), value)).collect())
             }),

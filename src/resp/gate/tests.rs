@@ -138,7 +138,7 @@ fn an_announcement_reserves_little_and_says_what_it_wants() {
     assert!(buffer.capacity() <= LARGEST_ROOM + USUAL_ROOM);
 }
 
-/// Quadratic work would look at a byte 2,000 or 20,000 times here, and take minutes.
+/// Quadratic work would look at each byte thousands of times here, and take minutes.
 #[test]
 fn a_request_in_crumbs_costs_what_it_costs_whole() {
     let many = spelled(&vec![b"word".to_vec(); 20_000]);
@@ -147,6 +147,8 @@ fn a_request_in_crumbs_costs_what_it_costs_whole() {
     let large = spelled(&[b"SET".to_vec(), vec![b'v'; 8 * 1024 * 1024]]);
     let (taken, error) = feed(&mut open(), large.chunks(4096));
     assert_eq!((taken.len(), taken[0][1].len(), error), (1, 8 * 1024 * 1024, None));
+    let endless = [b"*".as_slice(), &[b'1'; LINE_LIMIT]].concat();
+    assert_eq!(feed(&mut open(), endless.chunks(1)).1, Some(ProtocolError::TooBigMultibulkCount));
 }
 
 #[test]
