@@ -111,7 +111,7 @@ fn strangers_are_held_short() {
 #[test]
 fn limits_change_at_runtime_and_hold_for_the_whole_request() {
     let mut gate = open();
-    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 32 });
+    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 30 });
     assert_eq!(feed(&mut gate, [b"*1\r\n$8\r\n12345678\r\n".as_slice()]).0.len(), 1);
     let whole = spelled(&[b"12345678".to_vec(), b"123456".to_vec()]);
     assert_eq!(whole.len(), 30);
@@ -121,10 +121,10 @@ fn limits_change_at_runtime_and_hold_for_the_whole_request() {
         ProtocolError::TooBigRequest.to_string()
     );
     gate = open();
-    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 32 });
+    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 30 });
     assert_eq!(refusal(&mut gate, b"*4\r\n"), "Protocol error: invalid multibulk length");
     gate = open();
-    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 32 });
+    gate.set_limits(Limits { request_words: 3, bulk_bytes: 8, request_bytes: 30 });
     assert_eq!(refusal(&mut gate, b"*1\r\n$9\r\n"), "Protocol error: invalid bulk length");
 }
 
@@ -136,6 +136,11 @@ fn an_announcement_reserves_little_and_says_what_it_wants() {
     assert_eq!(gate.wanted(), 536_870_912 + 2 - 3);
     gate.make_room(&mut buffer);
     assert!(buffer.capacity() <= LARGEST_ROOM + USUAL_ROOM);
+
+    let (mut gate, mut buffer) = (open(), BytesMut::from("*2\r\n$4\r\nEC"));
+    assert_eq!((gate.next(&mut buffer), gate.wanted()), (Ok(None), 4));
+    buffer.extend_from_slice(b"HO\r\n$");
+    assert_eq!((gate.next(&mut buffer), gate.wanted()), (Ok(None), 0));
 }
 
 /// Quadratic work would look at each byte thousands of times here, and take minutes.
