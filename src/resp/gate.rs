@@ -22,7 +22,7 @@
 
 use crate::resp::inline;
 use crate::resp::request::Request;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 /// Room made for the next read when nothing is known to be on its way, in bytes.
@@ -169,28 +169,42 @@ impl Gate {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        let taken = self.take(buffer);
-        self.broken = taken.as_ref().err().copied();
-        taken
+        let mut request = Request::default();
+        match self.take(buffer, &mut request) {
+            Ok(true) => Ok(Some(request)),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                self.broken = Some(error);
+                Err(error)
+            }
+        }
     }
 
-    fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, ProtocolError> {
+    /// Fills `request` in place: moving so large a value from function to function costs more than reading it did.
+    fn take(&mut self, buffer: &mut BytesMut, request: &mut Request) -> Result<bool, ProtocolError> {
         while self.words_left == 0 {
             match buffer.first() {
-                None => return Ok(None),
+                None => return Ok(false),
                 Some(b'*') => match self.array_header(buffer)? {
-                    None => return Ok(None),
+                    None => return Ok(false),
                     Some(0) => self.pass_over(buffer),
                     Some(words) => self.words_left = words,
                 },
                 Some(_) => match self.inline(buffer)? {
-                    None => return Ok(None),
-                    Some(request) if request.words.is_empty() => {}
-                    Some(request) => return Ok(Some(request)),
+                    None => return Ok(false),
+                    Some(words) if words.is_empty() => {}
+                    Some(words) => {
+                        request.words = words;
+                        return Ok(true);
+                    }
                 },
             }
         }
-        Ok(self.words(buffer)?.then(|| self.cut(buffer)))
+        let complete = self.words(buffer)?;
+        if complete {
+            self.cut(buffer, request);
+        }
+        Ok(complete)
     }
 
     /// Reads `*count`. 0 for every count that asks for no words.
@@ -275,7 +289,7 @@ impl Gate {
     }
 
     /// Takes an inline line, once it has come whole, and cuts it into words.
-    fn inline(&mut self, buffer: &mut BytesMut) -> Result<Option<Request>, ProtocolError> {
+    fn inline(&mut self, buffer: &mut BytesMut) -> Result<Option<SmallVec<[Bytes; 4]>>, ProtocolError> {
         let last = buffer.len().min(LINE_LIMIT + 1);
         let Some(at) = memchr::memchr(b'\n', &buffer[self.searched..last]) else {
             self.searched = last;
@@ -285,8 +299,7 @@ impl Gate {
         let mut line = buffer.split_to(end + 1).freeze();
         self.searched = 0;
         line.truncate(if line[..end].ends_with(b"\r") { end - 1 } else { end });
-        let words = inline::split(&line).ok_or(ProtocolError::UnbalancedQuotes)?;
-        Ok(Some(Request { words }))
+        inline::split(&line).map(Some).ok_or(ProtocolError::UnbalancedQuotes)
     }
 
     fn advance_to(&mut self, position: usize) {
@@ -301,10 +314,16 @@ impl Gate {
     }
 
     /// Cuts the complete request off the front.
-    fn cut(&mut self, buffer: &mut BytesMut) -> Request {
+    fn cut(&mut self, buffer: &mut BytesMut, request: &mut Request) {
         let length = self.cursor;
-        let whole = buffer.split_to(length).freeze();
-        let words = self.spans.drain(..).map(|(start, end)| whole.slice(start..end)).collect();
+        let mut rest = buffer.split_to(length).freeze();
+        let mut passed = 0;
+        request.words.reserve(self.spans.len());
+        for (start, end) in self.spans.drain(..) {
+            rest.advance(start - passed);
+            request.words.push(rest.split_to(end - start));
+            passed = end;
+        }
         if self.spans.capacity() > KEPT_SPANS {
             self.spans = SmallVec::new();
         }
@@ -313,7 +332,6 @@ impl Gate {
         if length > KEPT_ROOM && buffer.len() <= length {
             *buffer = BytesMut::from(&buffer[..]);
         }
-        Request { words }
     }
 }
 

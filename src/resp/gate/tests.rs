@@ -1,7 +1,6 @@
 //! The gate against Redis's rules, against redis-protocol, and against any cutting of the stream.
 
 use super::*;
-use bytes::Bytes;
 use proptest::prelude::*;
 use redis_protocol::resp2::decode::decode_bytes;
 use redis_protocol::resp2::types::{BytesFrame, Resp2Frame};
