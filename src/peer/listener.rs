@@ -11,7 +11,7 @@
 //!   asker's call is late.
 //! - When a node dials in a new life, connections of its other lives are closed.
 
-use super::frame::{FrameError, FrameReader, HEAD_BYTES, Kind};
+use super::frame::{FrameError, FrameReader, HEAD_BYTES, Kind, head};
 use super::greet::{Line, accept};
 use super::handshake::Hello;
 use super::net::{TcpListener, TcpStream};
@@ -55,7 +55,8 @@ impl Answer {
     pub fn send(self, body: Vec<u8>) {
         let stats = &self.settings.stats;
         let fits = body.len() < self.settings.limits.frame_bytes_max - HEAD_BYTES;
-        let pushed = if fits { self.outbox.push(Kind::Answer, self.id, body) } else { Err(NotQueued::Full) };
+        let pushed =
+            if fits { self.outbox.push(head(Kind::Answer, self.id, &body), body) } else { Err(NotQueued::Full) };
         match pushed {
             Ok(_) => PeerStats::add(&stats.frames_out, 1),
             Err(NotQueued::Full) => PeerStats::add(&stats.answers_dropped, 1),
@@ -80,15 +81,16 @@ pub async fn serve(listener: TcpListener, settings: Arc<PeerSettings>, service: 
         let Ok(permit) = greetings.clone().acquire_owned().await else { return };
         let stream = loop {
             tokio::select! {
+                biased;
+                Some(ended) = connections.join_next() => if let Err(error) = ended {
+                    tracing::error!("a connection of another node ended by a fault of this one: {error}");
+                },
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => break stream,
                     Err(error) => {
                         tracing::warn!("cannot accept a connection of another node: {error}");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
-                },
-                Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    tracing::error!("a connection of another node ended by a fault of this one: {error}");
                 },
             }
         };
@@ -131,9 +133,10 @@ impl Hall {
         let (settings, sent) = (self.settings.clone(), outbox.clone());
         writer.spawn(async move { sent.write_out(write, &settings.stats).await });
         tokio::select! {
+            biased;
             () = outbox.closed() => {}
-            () = self.read(line.hello.node_id, read, line.buffer, &outbox) => {}
             _ = writer.join_next() => {}
+            () = self.read(line.hello.node_id, read, line.buffer, &outbox) => {}
         }
     }
 
