@@ -2,6 +2,7 @@
 
 use super::Coordinator;
 use crate::causality::NodeId;
+use crate::message::control::Control;
 use crate::message::data::{Count, read_requests};
 use crate::message::data_plane::{CONTROL, DATA, Question};
 use crate::message::forward;
@@ -17,7 +18,7 @@ impl Service for Desk {
     fn call(&self, from: NodeId, body: Bytes, answer: Answer) {
         match body.first() {
             Some(&DATA) if body.len() >= 2 => self.data(from, body, answer),
-            Some(&CONTROL) => self.0.membership.clone().call(from, body, answer),
+            Some(&CONTROL) => self.control(from, &body, Box::new(|reply| answer.send(reply))),
             // A frame this version does not know: no answer, the asker's deadline speaks.
             _ => tracing::warn!(%from, "a peer sent a frame of an unknown kind; it is ignored"),
         }
@@ -25,16 +26,23 @@ impl Service for Desk {
 
     fn tell(&self, from: NodeId, body: Bytes) {
         if body.first() == Some(&CONTROL) {
-            self.0.membership.clone().tell(from, body);
+            self.control(from, &body, Box::new(drop));
         }
     }
 
     fn greeted(&self, hello: &Hello) {
-        self.0.membership.greeted(hello);
+        self.0.membership.greeted(hello.node_id);
     }
 }
 
 impl Desk {
+    fn control(&self, from: NodeId, body: &[u8], answer: crate::membership::Answer) {
+        match Control::decode(body) {
+            Ok(message) => self.0.membership.handle(from, message, answer),
+            Err(error) => tracing::warn!(%from, %error, "a peer's control message could not be read; it is ignored"),
+        }
+    }
+
     fn data(&self, from: NodeId, body: Bytes, answer: Answer) {
         let coordinator = self.0.clone();
         let rest = body.slice(2..);
