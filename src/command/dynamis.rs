@@ -38,7 +38,7 @@ pub fn get(asked: &mut Asked, words: &[Bytes]) -> Step {
 
 fn get_or_local(asked: &mut Asked, words: &[Bytes]) -> Result<Step, Reply> {
     let mut target = Target::named(asked, &words[1])?;
-    let options = GetOptions::read(&words[2..], policy::of(asked, target.key().database()).n)?;
+    let options = GetOptions::read(&words[2..], policy::configured(asked, target.key().database()).n)?;
     if options.local {
         let held = asked.server.coordinator.local(target.key()).map_err(failure::reply_to_read)?;
         return Ok(Step::Reply(context_and_values(&held, asked.now_ms)));
@@ -51,7 +51,7 @@ fn get_or_local(asked: &mut Asked, words: &[Bytes]) -> Result<Step, Reply> {
 pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
     let now_ms = asked.now_ms;
     settle(Target::named(asked, &words[1]).and_then(|target| {
-        let copies = policy::of(asked, target.key().database()).n;
+        let copies = policy::configured(asked, target.key().database()).n;
         set_at(target, words, copies, now_ms)
     }))
 }
@@ -59,7 +59,7 @@ pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `DYN.DEL key [CONTEXT c] [W n]`: the context of the write. Without a context: everything the coordinator holds.
 pub fn del(asked: &mut Asked, words: &[Bytes]) -> Step {
     settle(Target::named(asked, &words[1]).and_then(|target| {
-        let copies = policy::of(asked, target.key().database()).n;
+        let copies = policy::configured(asked, target.key().database()).n;
         del_at(target, words, copies)
     }))
 }

@@ -13,6 +13,7 @@ use crate::command::arguments::target::{Target, settle};
 use crate::command::dynamis::policy;
 use crate::command::step::Step;
 use crate::coordinator::explain::{Explanation, ReplicaView};
+use crate::gossip::state::address;
 use crate::key::Partition;
 use crate::membership::View;
 use crate::object::{Object, Sibling};
@@ -22,14 +23,14 @@ use bytes::Bytes;
 /// `DYN.RING`: epoch, number of partitions, N of the connection's database, and for each partition its first and last
 /// slot and the addresses of its homes, in order.
 pub fn ring(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let copies = policy::of(asked, asked.session.database).n;
+    let copies = policy::in_force(asked, asked.session.database).n;
     Step::Reply(shown_ring(&asked.server.coordinator.view(), copies))
 }
 
 /// `DYN.MEMBERS`: for each member its id, address, bus port, zone, weight, whether it can be reached, whether it is this
 /// node, and of how many partitions it is a home in the connection's database.
 pub fn members(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let copies = policy::of(asked, asked.session.database).n;
+    let copies = policy::in_force(asked, asked.session.database).n;
     Step::Reply(shown_members(&asked.server.coordinator.view(), copies))
 }
 
@@ -66,10 +67,10 @@ fn partitions(view: &View) -> impl Iterator<Item = Partition> {
 }
 
 fn shown_ring(view: &View, copies: u8) -> Reply {
-    let address = |place: usize| view.nodes.get(place).map(|node| Reply::text(format!("{}:{}", node.host, node.port)));
+    let home = |place: usize| view.nodes.get(place).map(|node| Reply::text(address(&node.host, node.port)));
     let rows = partitions(view).map(|partition| {
         let (first, last) = view.ring.partitions().slots(partition);
-        let homes = homes(view, partition, copies).filter_map(address).collect();
+        let homes = homes(view, partition, copies).filter_map(home).collect();
         Reply::Array(vec![Reply::Integer(first.into()), Reply::Integer(last.into()), Reply::Array(homes)])
     });
     Reply::Map(vec![
@@ -90,7 +91,7 @@ fn shown_members(view: &View, copies: u8) -> Reply {
     let rows = view.nodes.iter().zip(home_of).enumerate().map(|(place, (node, home_of))| {
         Reply::Map(vec![
             text("id", node.id.to_string()),
-            text("address", format!("{}:{}", node.host, node.port)),
+            text("address", address(&node.host, node.port)),
             number("cluster-port", node.cluster_port),
             text("zone", &*node.zone),
             number("weight", node.weight),

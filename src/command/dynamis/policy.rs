@@ -14,20 +14,30 @@ use crate::policy::{Conflict, Policy};
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 
-/// The policy of a database, as the cluster's members know it on this node.
-pub fn of(asked: &Asked, database: u8) -> Policy {
-    asked.server.coordinator.view().policies.get(usize::from(database)).copied().unwrap_or_default()
+/// The policy of a database as it was set. A cluster with fewer members than N keeps fewer copies until it has grown; a
+/// client may ask for R and W up to N all the same, so that what runs on many nodes also runs on one.
+pub fn configured(asked: &Asked, database: u8) -> Policy {
+    of(&asked.server.coordinator.view().configured, database)
+}
+
+/// The policy in force: N, R, W and DW are at most the number of members.
+pub fn in_force(asked: &Asked, database: u8) -> Policy {
+    of(&asked.server.coordinator.view().policies, database)
+}
+
+fn of(policies: &[Policy], database: u8) -> Policy {
+    policies.get(usize::from(database)).copied().unwrap_or_default()
 }
 
 /// `DYN.QUORUM [R r] [W w]`: sets this connection's quorums for its next commands; 0 or DEFAULT takes the database's
 /// again. Without arguments: the quorums in force.
 pub fn quorums(asked: &mut Asked, words: &[Bytes]) -> Step {
-    let policy = of(asked, asked.session.database);
+    let database = asked.session.database;
     let now = Quorums { r: asked.session.r, w: asked.session.w };
     if words.len() == 1 {
-        return Step::Reply(now.shown(&policy));
+        return Step::Reply(now.shown(&in_force(asked, database)));
     }
-    Step::Reply(match now.changed(&words[1..], policy.n) {
+    Step::Reply(match now.changed(&words[1..], configured(asked, database).n) {
         Ok(next) => {
             asked.session.r = next.r;
             asked.session.w = next.w;
@@ -46,7 +56,7 @@ struct Quorums {
 
 impl Quorums {
     fn shown(self, policy: &Policy) -> Reply {
-        let number = |quorum: u8| Reply::Integer(quorum.into());
+        let number = |quorum: u8| Reply::Integer(quorum.min(policy.n).into());
         Reply::Map(vec![
             (Reply::text("R"), number(self.r.unwrap_or(policy.r))),
             (Reply::text("W"), number(self.w.unwrap_or(policy.w))),
@@ -77,7 +87,7 @@ pub fn database(asked: &mut Asked, words: &[Bytes]) -> Step {
         Ok(index) => index,
         Err(reply) => return Step::Reply(reply),
     };
-    let policy = of(asked, index);
+    let policy = configured(asked, index);
     if words.len() == 2 {
         return Step::Reply(shown(&policy));
     }
@@ -185,6 +195,8 @@ mod tests {
         let number = |name: &str, value| (Reply::text(name), Reply::Integer(value));
         let shown = Quorums { r: Some(1), w: None }.shown(&Policy::default());
         assert_eq!(shown, Reply::Map(vec![number("R", 1), number("W", 2)]));
+        let alone = Quorums { r: Some(3), w: None }.shown(&Policy::default().capped(1));
+        assert_eq!(alone, Reply::Map(vec![number("R", 1), number("W", 1)]));
     }
 
     #[test]
