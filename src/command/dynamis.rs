@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn a_retried_request_reads_first_and_writes_only_once() {
-        let fresh = put(after_get(set_step("ID abc"), &object(&[(1, Some("a"), None)]), NOW_MS)).0;
+        let fresh = put(after_get(set_step("ID abc"), object(&[(1, Some("a"), None)]))).0;
         assert_eq!(fresh.id, Some(Bytes::from("abc")));
         let actor = request_actor(target().key(), b"abc");
         let mut tried = object(&[(1, Some("a"), None)]);
         tried.context.add(crate::causality::Dot { hlc: crate::causality::Hlc(9), actor });
         let context = Reply::text(token::encode(&tried.context));
-        assert_eq!(replies(after_get(set_step("ID abc"), &tried, NOW_MS)), context);
+        assert_eq!(replies(after_get(set_step("ID abc"), tried)), context);
     }
 
     #[test]
