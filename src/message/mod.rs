@@ -1,3 +1,4 @@
 //! What nodes say to each other (being built).
 
+pub mod control;
 pub mod operation;
