@@ -5,7 +5,7 @@
 //!
 //! # Layout, byte by byte
 //! ```text
-//! 0    [`CONTROL`]; a data plane message begins with [`DATA`] instead
+//! 0    [`CONTROL`]; a data plane message begins with another byte
 //! 1    layout version, now 1
 //! 2..  the message in postcard's encoding of [`Control`]
 //! ```
@@ -14,13 +14,8 @@
 //! Another first byte, another version, trailing bytes, more than [`CONTROL_BYTES_MAX`]. Nothing half read is handed out.
 
 use crate::causality::NodeId;
+use crate::message::data_plane::CONTROL;
 use serde::{Deserialize, Serialize};
-
-/// First byte of a data plane message.
-pub const DATA: u8 = 0;
-
-/// First byte of a control message.
-pub const CONTROL: u8 = 1;
 
 /// The longest control message in bytes; a member map of a thousand nodes takes about 100 kB.
 pub const CONTROL_BYTES_MAX: usize = 4 << 20;
@@ -245,7 +240,7 @@ mod tests {
     #[test]
     fn other_headers_are_refused() {
         assert_eq!(Control::decode(&[]), Err(ControlError::Header));
-        assert_eq!(Control::decode(&[DATA, VERSION, 8]), Err(ControlError::Header));
+        assert_eq!(Control::decode(&[CONTROL - 1, VERSION, 8]), Err(ControlError::Header));
         assert_eq!(Control::decode(&[CONTROL, VERSION + 1, 8]), Err(ControlError::Header));
         let long = vec![CONTROL; CONTROL_BYTES_MAX + 1];
         assert_eq!(Control::decode(&long), Err(ControlError::TooLong(long.len())));
