@@ -113,6 +113,17 @@ impl Get {
         pairs.filter(|(candidate, state)| candidate.home && stale(state)).map(|(candidate, _)| candidate.node).collect()
     }
 
+    /// How many are needed.
+    pub fn needed(&self) -> u8 {
+        self.wanted.r
+    }
+
+    /// Whether another node could still be asked in the place of one that is late.
+    pub fn has_spare(&self) -> bool {
+        let spare = |(candidate, state): (&Candidate, &State)| *state == State::Idle && self.may_ask(candidate);
+        self.candidates.iter().zip(&self.states).any(spare)
+    }
+
     fn position(&self, node: u16) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.node == node)
     }

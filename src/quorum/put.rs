@@ -161,6 +161,19 @@ impl Put {
         !self.states.iter().any(|state| matches!(state, State::Sent { .. }))
     }
 
+    /// How many are needed.
+    pub fn needed(&self) -> u8 {
+        self.wanted.w
+    }
+
+    /// Whether another node could still be asked in the place of one that is late.
+    pub fn has_spare(&self) -> bool {
+        let spare = |(candidate, state): (&Candidate, &State)| {
+            !candidate.home && candidate.reachable && *state == State::Idle
+        };
+        self.wanted.sloppy && self.candidates.iter().zip(&self.states).any(spare)
+    }
+
     fn durable(&self) -> u8 {
         self.count(|state| matches!(state, State::Applied(Disk::Durable)))
     }
