@@ -24,7 +24,6 @@ use crate::message::control::Summary;
 use crate::policy::{Conflict, Policy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// The most members a cluster may have, those that left included: everyone knows everyone (§6.6).
 pub const MEMBERS_MAX: usize = 1000;
@@ -272,16 +271,9 @@ fn keep_greater<K: Ord + Copy, V: Clone, O: Ord>(
 ) -> bool {
     let mut changed = false;
     for (key, value) in theirs {
-        match ours.entry(*key) {
-            Entry::Vacant(place) => {
-                place.insert(value.clone());
-                changed = true;
-            }
-            Entry::Occupied(mut place) if order(value) > order(place.get()) => {
-                place.insert(value.clone());
-                changed = true;
-            }
-            Entry::Occupied(_) => {}
+        if ours.get(key).is_none_or(|known| order(value) > order(known)) {
+            ours.insert(*key, value.clone());
+            changed = true;
         }
     }
     changed

@@ -3,10 +3,10 @@
 use crate::causality::NodeId;
 use crate::gossip::detector::{Detector, Effect};
 use crate::gossip::state::ClusterState;
-use crate::membership::neighbours::Neighbours;
+use crate::membership::neighbours::{Neighbour, Neighbours};
 use crate::membership::seeds::Asking;
 use crate::membership::view::{View, ring_of};
-use crate::membership::{Answer, Command, Hands, Membership, Settings, StartError, spreading};
+use crate::membership::{Command, Hands, Membership, Settings, StartError, spreading};
 use crate::message::control::{Control, JoinRequest, Refusal};
 use crate::ring::Ring;
 use rand::rngs::StdRng;
@@ -30,15 +30,15 @@ const GOSSIP_PARTNERS: usize = 3;
 const FAREWELL: Duration = Duration::from_millis(50);
 
 pub(super) struct Driver {
-    me: JoinRequest,
+    pub(super) me: JoinRequest,
     settings: Settings,
-    hands: Hands,
-    membership: Weak<Membership>,
+    pub(super) hands: Hands,
+    pub(super) membership: Weak<Membership>,
     /// None: in no cluster yet.
     pub(super) state: Option<ClusterState>,
     ring: Option<Arc<Ring>>,
     pub(super) neighbours: Neighbours,
-    detector: Detector,
+    pub(super) detector: Detector,
     timers: BTreeSet<(Instant, u64)>,
     random: StdRng,
     /// What has been said in the log already and need not be said again.
@@ -85,15 +85,6 @@ pub(super) async fn start(
     }
     tokio::spawn(driver.run(queue));
     Ok(())
-}
-
-/// Answers a request that cannot be carried out; messages that want no answer get none.
-pub(super) fn answer_refused(message: &Control, answer: Answer, refusal: Refusal) {
-    match message {
-        Control::Join(_) => answer(Control::JoinAnswer(Err(refusal)).encode()),
-        Control::Swim(_) => {}
-        _ => answer(Control::Refused(refusal).encode()),
-    }
 }
 
 impl Driver {
@@ -153,9 +144,14 @@ impl Driver {
         if let Some(membership) = self.membership.upgrade() {
             membership.counters.packets_refused.store(self.detector.refused(), Ordering::Relaxed);
         }
-        let Some(state) = &self.state else { return };
-        for neighbour in self.neighbours.some(GOSSIP_PARTNERS, &mut self.random) {
-            tokio::spawn(spreading::compare(neighbour.link, state.summary(), self.membership.clone()));
+        let partners = self.neighbours.some(GOSSIP_PARTNERS, &mut self.random);
+        self.compare_with(partners);
+    }
+
+    fn compare_with(&self, partners: Vec<Neighbour>) {
+        let Some(ours) = self.state.as_ref().map(ClusterState::summary) else { return };
+        for neighbour in partners {
+            tokio::spawn(spreading::compare(neighbour, ours, self.membership.clone()));
         }
     }
 
@@ -166,7 +162,7 @@ impl Driver {
         self.neighbours.stop();
     }
 
-    fn effect(&mut self, effects: Vec<Effect>) {
+    pub(super) fn effect(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::SendTo(id, packet) => {
@@ -208,11 +204,12 @@ impl Driver {
             Command::LinkUp(id) => {
                 let effects = self.detector.greet(id);
                 self.effect(effects);
+                self.compare_with(self.neighbours.get(&id).cloned().into_iter().collect());
             }
             Command::Found(done) => drop(done.send(self.found().await.map_err(|refusal| refusal.to_string()))),
             Command::Join(state, done) => drop(done.send(self.join(&state).await)),
-            Command::Merge(bytes) => {
-                if let Err(refusal) = self.merge(&bytes).await {
+            Command::Merge(from, bytes) => {
+                if let Err(refusal) = self.merge(from, &bytes).await {
                     self.mention(&refusal);
                 }
             }
@@ -233,75 +230,8 @@ impl Driver {
         }
     }
 
-    async fn message(&mut self, from: NodeId, message: Control, answer: Answer) {
-        self.notice(from);
-        let Some(state) = &self.state else {
-            return match message {
-                Control::Survey => answer(Control::Holding((self.hands.holds_data)()).encode()),
-                other => answer_refused(&other, answer, Refusal::NoClusterYet),
-            };
-        };
-        let reply = match message {
-            Control::Join(request) => return self.asked_to_join(from, request, answer).await,
-            Control::Swim(packet) => {
-                if state.members.contains_key(&from) {
-                    let effects = self.detector.handle_data(&packet);
-                    self.effect(effects);
-                }
-                return;
-            }
-            Control::Digest(theirs) if theirs.cluster_id != state.cluster_id => {
-                Control::Refused(Refusal::OtherCluster { ours: state.cluster_id, theirs: theirs.cluster_id })
-            }
-            Control::Digest(theirs) if theirs == state.summary() => Control::Same,
-            Control::Digest(_) | Control::Pull => Control::State(state.encode()),
-            Control::SetState(bytes) => match self.merge(&bytes).await {
-                Ok(()) => self.state.as_ref().map_or(Control::Same, |state| Control::Taken(state.summary())),
-                Err(refusal) => {
-                    self.mention(&refusal);
-                    Control::Refused(refusal)
-                }
-            },
-            Control::Survey => Control::Holding((self.hands.holds_data)()),
-            Control::Ping => Control::Pong,
-            other => Control::Refused(Refusal::Malformed(format!("an answer without a question: {}", name(&other)))),
-        };
-        answer(reply.encode());
-    }
-
-    /// Who speaks to us can be spoken to: a link that is waiting to try again should try now.
-    fn notice(&self, from: NodeId) {
-        if let Some(neighbour) = self.neighbours.get(&from).filter(|neighbour| !neighbour.health.is_link_up()) {
-            neighbour.link.nudge();
-        }
-    }
-
-    /// A member that returns is let in at once; for a stranger the others are asked first whether they hold data.
-    async fn asked_to_join(&mut self, from: NodeId, request: JoinRequest, answer: Answer) {
-        let Some(state) = &self.state else {
-            return answer(Control::JoinAnswer(Err(Refusal::NoClusterYet)).encode());
-        };
-        let holds_data = (self.hands.holds_data)();
-        let tried = if from == request.id {
-            state.clone().admit(&request, holds_data)
-        } else {
-            Err(Refusal::Malformed("a request in the name of another node".to_owned()))
-        };
-        match tried {
-            Err(refusal) => answer(Control::JoinAnswer(Err(refusal)).encode()),
-            Ok(_) if state.is_stranger(&request) => {
-                let others = self.neighbours.iter().cloned().collect();
-                tokio::spawn(spreading::survey(others, request, answer, self.membership.clone()));
-            }
-            Ok(_) => {
-                let outcome = self.admit(&request, holds_data).await;
-                answer(Control::JoinAnswer(outcome).encode());
-            }
-        }
-    }
-
     /// Lets a node in and tells the others. Gives the encoded state.
-    async fn admit(&mut self, request: &JoinRequest, holds_data: bool) -> Result<Vec<u8>, Refusal> {
+    pub(super) async fn admit(&mut self, request: &JoinRequest, holds_data: bool) -> Result<Vec<u8>, Refusal> {
         let mut state = self.state.clone().ok_or(Refusal::NoClusterYet)?;
         // Also what was written here while the others were asked counts.
         let admitted = state.admit(request, holds_data || (self.hands.holds_data)())?;
@@ -338,8 +268,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Merges another's state. What others believe of this node is put right.
-    async fn merge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Merges another's state. What others believe of this node is put right, and the sender is told what it misses.
+    pub(super) async fn merge(&mut self, from: Option<NodeId>, bytes: &[u8]) -> Result<(), Refusal> {
         let theirs = ClusterState::decode(bytes).map_err(|error| Refusal::Malformed(error.to_string()))?;
         let mut state = self.state.clone().ok_or(Refusal::NoClusterYet)?;
         let changed =
@@ -349,8 +279,8 @@ impl Driver {
             self.adopt(state).await?;
         }
         if self.state.as_ref() != Some(&theirs) {
-            // The sender does not know all of this yet; it will find out within a second, and others too.
-            tokio::spawn(spreading::push(self.neighbours.some(GOSSIP_PARTNERS, &mut self.random), self.encoded()));
+            let sender = from.and_then(|id| self.neighbours.get(&id)).cloned().into_iter().collect();
+            tokio::spawn(spreading::push(sender, self.encoded()));
         }
         Ok(())
     }
@@ -377,7 +307,7 @@ impl Driver {
         Ok(())
     }
 
-    fn reachable(&self) -> Vec<crate::membership::neighbours::Neighbour> {
+    fn reachable(&self) -> Vec<Neighbour> {
         self.neighbours.reachable().cloned().collect()
     }
 
@@ -386,23 +316,10 @@ impl Driver {
     }
 
     /// Says in the log what another node's message was refused for; once, however often it comes.
-    fn mention(&mut self, refusal: &Refusal) {
+    pub(super) fn mention(&mut self, refusal: &Refusal) {
         const MENTIONED_MAX: usize = 1000;
         if self.mentioned.len() < MENTIONED_MAX && self.mentioned.insert(refusal.to_string()) {
             tracing::error!("{refusal}");
         }
-    }
-}
-
-fn name(message: &Control) -> &'static str {
-    match message {
-        Control::JoinAnswer(_) => "join answer",
-        Control::Same => "same",
-        Control::State(_) => "state",
-        Control::Taken(_) => "taken",
-        Control::Pong => "pong",
-        Control::Holding(_) => "holding",
-        Control::Refused(_) => "refused",
-        _ => "request",
     }
 }

@@ -24,6 +24,7 @@
 pub mod health;
 pub mod view;
 mod driver;
+mod answering;
 mod neighbours;
 mod seeds;
 mod spreading;
@@ -131,7 +132,7 @@ enum Command {
     LinkUp(NodeId),
     Found(oneshot::Sender<Result<(), String>>),
     Join(Vec<u8>, oneshot::Sender<Result<(), String>>),
-    Merge(Vec<u8>),
+    Merge(Option<NodeId>, Vec<u8>),
     Foreign(Refusal),
     SetPolicy { index: u8, policy: Policy, done: oneshot::Sender<Result<(), String>> },
     Stop(oneshot::Sender<()>),
@@ -184,7 +185,7 @@ impl Membership {
         if let Err(error) = self.commands.try_send(command) {
             self.counters.messages_dropped.fetch_add(1, Ordering::Relaxed);
             if let Command::Message { message, answer, .. } = error.into_inner() {
-                driver::answer_refused(&message, answer, Refusal::Busy);
+                answering::answer_refused(&message, answer, Refusal::Busy);
             }
         }
     }

@@ -77,7 +77,7 @@ impl Asking {
             for seed in &self.seeds {
                 let (answer, _) = self.ask(seed).await;
                 let command = match answer {
-                    SeedAnswer::Admitted(state) => Command::Merge(state),
+                    SeedAnswer::Admitted(state) => Command::Merge(None, state),
                     SeedAnswer::Refused(refusal) if mentioned.insert(refusal.to_string()) => Command::Foreign(refusal),
                     _ => continue,
                 };

@@ -4,7 +4,7 @@ use crate::membership::neighbours::Neighbour;
 use crate::membership::{Answer, Command, Membership};
 use crate::message::control::{Control, JoinRequest, Refusal, Summary};
 use crate::peer::link::{CallError, Link};
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -25,9 +25,9 @@ async fn ask(link: &Link, question: Control, limit: Duration) -> Result<Control,
 }
 
 /// Compares what is known here with what a member knows, and takes over its state when that differs.
-pub(super) async fn compare(link: Arc<Link>, ours: Summary, membership: Weak<Membership>) {
-    let command = match ask(&link, Control::Digest(ours), TIMEOUT).await {
-        Ok(Control::State(bytes)) => Command::Merge(bytes),
+pub(super) async fn compare(member: Neighbour, ours: Summary, membership: Weak<Membership>) {
+    let command = match ask(&member.link, Control::Digest(ours), TIMEOUT).await {
+        Ok(Control::State(bytes)) => Command::Merge(Some(member.id), bytes),
         Ok(Control::Refused(refusal @ Refusal::OtherCluster { .. })) => Command::Foreign(refusal),
         // The same, or no answer: the next comparison is a second away.
         _ => return,

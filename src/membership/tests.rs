@@ -240,6 +240,15 @@ async fn a_member_that_stops_is_away_and_returns_with_what_it_saved() {
 }
 
 #[tokio::test]
+async fn a_member_that_was_late_three_times_is_avoided_until_it_answers_a_ping() {
+    let houses = town().await;
+    let health = houses[0].membership.view().nodes[1].health.clone();
+    (0..3).for_each(|_| health.late());
+    assert!(!houses[0].membership.view().nodes[1].is_reachable());
+    until("a ping is answered", || houses[0].reachable() == 3).await;
+}
+
+#[tokio::test]
 async fn strangers_are_kept_out_once_any_member_holds_data() {
     let houses = town().await;
     houses[2].disk.holds_data.store(true, Ordering::Relaxed);
