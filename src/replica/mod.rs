@@ -19,7 +19,7 @@ pub mod serve;
 pub mod write;
 
 use crate::causality::{Hlc, NodeTag};
-use crate::key::{Partitions, StorageKey};
+use crate::key::StorageKey;
 use crate::message::data::Refusal;
 use crate::object::Object;
 use crate::object::record::Record;
@@ -66,7 +66,6 @@ impl Replica {
         clock: NodeClock,
         births_valid_from: Hlc,
         siblings_max: u32,
-        partitions: Partitions,
     ) -> Replica {
         Replica {
             store,
@@ -74,7 +73,7 @@ impl Replica {
             clock,
             births_valid_from: AtomicU64::new(births_valid_from.0),
             siblings_max: AtomicU32::new(siblings_max),
-            counts: Counts::new(partitions),
+            counts: Counts::default(),
             stats: ReplicaStats::default(),
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! # How it is computed
 //! Members carry the order in which they joined and left, and a member that left is never forgotten, so the list holds
-//! the whole history. [`Ring::new`] replays it ([`seats`]): each join and each leave changes as little as it can.
+//! the whole history. [`Ring::new`] replays it ([`replay`]): each join and each leave changes as little as it can.
 //! Only the first [`RANKS`] ranks of a list are replayed. A step works on one *prefix* of all lists at a time:
 //!
 //! 1. the *anchor*, the first three ranks (N = 3 is what databases use; two ranks when there are just two zones): the
@@ -39,6 +39,7 @@
 
 mod balance;
 mod fallback;
+mod replay;
 mod seats;
 mod shares;
 #[cfg(test)]
@@ -87,7 +88,7 @@ impl Ring {
         for (index, &node) in present.iter().enumerate() {
             index_of[node] = index as u16;
         }
-        let seats = seats::replay(&history, partitions.count() as usize);
+        let seats = replay::replay(&history, partitions.count() as usize);
         let mut lists = Vec::with_capacity(partitions.count() as usize * present.len());
         for row in 0..partitions.count() as usize {
             fallback::complete(&seats, row, &mut |node| lists.push(index_of[node as usize]));
