@@ -38,12 +38,13 @@ impl Coordinator {
         let counting = tokio::task::spawn_blocking(move || {
             replica.store().settle().map_err(|error| Failure::Storage(error.to_string()))?;
             let asked = count.partitions.into_iter().filter(|partition| u32::from(*partition) < partitions.count());
-            asked.map(|partition| replica.count(partitions, Partition(partition), count.database)).sum::<Result<u64, _>>().map_err(
-                |error| {
+            asked
+                .map(|partition| replica.count(partitions, Partition(partition), count.database))
+                .sum::<Result<u64, _>>()
+                .map_err(|error| {
                     tracing::error!(%error, "counting keys failed");
                     Failure::Storage(error.to_string())
-                },
-            )
+                })
         });
         counting.await.unwrap_or_else(|error| Err(Failure::Storage(error.to_string())))
     }

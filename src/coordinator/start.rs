@@ -88,13 +88,7 @@ impl<'a> Starting<'a> {
         slot
     }
 
-    fn begin_put(
-        &mut self,
-        at: u32,
-        operation: Operation,
-        policy: Policy,
-        candidates: Candidates,
-    ) -> Slot {
+    fn begin_put(&mut self, at: u32, operation: Operation, policy: Policy, candidates: Candidates) -> Slot {
         self.desk.coordinator.stats.puts.fetch_add(1, Ordering::Relaxed);
         let wanted = put::Wanted { n: policy.n, w: policy.w, dw: policy.dw, sloppy: policy.sloppy };
         let me = self.desk.view.me as u16;
@@ -130,4 +124,3 @@ impl<'a> Starting<'a> {
         Slot::over(key, Outcome::Failed(Failure::NoReplicas { reachable: few.reachable, needed: few.needed }))
     }
 }
-

@@ -109,8 +109,7 @@ async fn listen_all(config: &Config, port: u16, key: &'static str) -> Result<Vec
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
-    let socket =
-        if address.is_ipv6() { tokio::net::TcpSocket::new_v6()? } else { tokio::net::TcpSocket::new_v4()? };
+    let socket = if address.is_ipv6() { tokio::net::TcpSocket::new_v6()? } else { tokio::net::TcpSocket::new_v4()? };
     // A restart after kill -9 must bind at once, whatever connections linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

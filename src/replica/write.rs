@@ -53,7 +53,8 @@ impl Replica {
         home: Option<NodeTag>,
         now_ms: u64,
     ) -> Result<Stored, NotStored> {
-        let stored = self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
+        let stored =
+            self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
         self.note_hint(batch, key, home);
         Ok(stored)
     }
