@@ -30,12 +30,18 @@
 //!
 //! - **Order.** Each preference list names every present member once. The order of the input does not matter.
 //! - **Zones.** The first min(n, Z) entries lie in distinct zones, for every n.
-//! - **Balance.** See [`Ring::homes`] for the bounds per n.
+//! - **Balance.** See [`Ring::homes`].
 //! - **Movement.** See [`Ring::new`].
 //!
 //! # What it refuses to do
 //! It does not know who is up: a node that is down keeps its seats (§4.8.1). It does not plan transfers. It keeps no
-//! state: a ring is thrown away and computed anew when the members change.
+//! state: a ring is thrown away and computed anew when the members change. And it knows history only from the list:
+//! **changing the zone, weight or `joined` of an entry rewrites the past** and may move half of all homes. To change
+//! them, let the node leave and join under a new id; one that left does not come back under its old one.
+//!
+//! # Cost
+//! Each step of history is about Q times the number of ranks: 0.1 ms for 3 members and Q = 256, some 40 to 80 ms for
+//! 100 members and Q = 1024 (zones and mixed weights cost most), on one core. Every past member costs two steps more.
 
 mod balance;
 mod fallback;
@@ -78,6 +84,12 @@ pub struct Ring {
 
 impl Ring {
     /// Replays the history that `members` holds, past members included. At most 65,535 may be present.
+    ///
+    /// Compared with the ring before a join, the joiner gets its share; besides it, for N = 3 nothing moves in a ring
+    /// without zones and equal weights, and at most a quarter of the share plus 8 homes otherwise (measured over random
+    /// histories: 0.1 %). Compared with the ring before a leave, the leaver's homes are given out and nothing else
+    /// moves without zones; with zones, at most as many again plus 8 (measured: 3 %; most when a zone vanishes). For
+    /// other N rank swaps add some: measured 12 % of a joiner's share for N = 1, 1 % for the rest.
     pub fn new(members: &[RingMember], partitions: Partitions) -> Ring {
         let mut history: Vec<&RingMember> = members.iter().collect();
         history.sort_unstable_by_key(|member| (member.joined, member.id));
@@ -110,6 +122,11 @@ impl Ring {
     }
 
     /// The first `n` of [`Ring::preference`], or all when there are fewer members.
+    ///
+    /// Over all partitions each node is home for its share (see the module), rounded up or down, for n = 1 and n = 3,
+    /// and less than two off for n = 2, whatever the zones and weights. For n = 4 and 5 the same is aimed at: equal
+    /// weights are seldom more than one off, unequal ones may be where heavy nodes would have to be everywhere. Beyond
+    /// [`RANKS`] it is left to chance.
     pub fn homes(&self, partition: Partition, n: usize) -> &[u16] {
         let list = self.preference(partition);
         &list[..n.min(list.len())]
