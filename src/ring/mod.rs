@@ -85,11 +85,12 @@ pub struct Ring {
 impl Ring {
     /// Replays the history that `members` holds, past members included. At most 65,535 may be present.
     ///
-    /// Compared with the ring before a join, the joiner gets its share; besides it, for N = 3 nothing moves in a ring
-    /// without zones and equal weights, and at most a quarter of the share plus 8 homes otherwise (measured over random
-    /// histories: 0.1 %). Compared with the ring before a leave, the leaver's homes are given out and nothing else
-    /// moves without zones; with zones, at most as many again plus 8 (measured: 3 %; most when a zone vanishes). For
-    /// other N rank swaps add some: measured 12 % of a joiner's share for N = 1, 1 % for the rest.
+    /// For N = 3, compared with the ring before a join, the joiner gets its share; compared with the ring before a
+    /// leave, the leaver's homes are given out. Beyond that, where nobody has a zone (or all the same) and weights are
+    /// equal, a join moves nothing and a leave one home at most. With zones or unequal weights a join moves at most a
+    /// quarter of the share plus 8 homes between others (over random histories: 0.1 % of the shares), a leave at most as
+    /// many as the leaver held plus 8 (3 %; most when a zone vanishes). For other N swaps of ranks add to this: 12 % of
+    /// the joiner's share for N = 1, 1 % for the others, over the same histories.
     pub fn new(members: &[RingMember], partitions: Partitions) -> Ring {
         let mut history: Vec<&RingMember> = members.iter().collect();
         history.sort_unstable_by_key(|member| (member.joined, member.id));
