@@ -12,17 +12,17 @@
 //!
 //! # How it is computed
 //! Members carry the order in which they joined and left, and a member that left is never forgotten, so the list holds
-//! the whole history. [`Ring::new`] replays it ([`replay`]): each join and each leave changes as little as it can.
+//! the whole history. [`Ring::new`] replays it (`replay`): each join and each leave changes as little as it can.
 //! Only the first [`RANKS`] ranks of a list are replayed. A step works on one *prefix* of all lists at a time:
 //!
 //! 1. the *anchor*, the first three ranks (N = 3 is what databases use; two ranks when there are just two zones): the
 //!    joiner takes seats from whoever has too many until it has its share, or the leaver's seats go to whoever has too
-//!    few; what remains uneven is evened by shortest augmenting paths ([`balance`]), a flow problem solved exactly;
+//!    few; what remains uneven is evened by shortest augmenting paths (`balance`), a flow problem solved exactly;
 //! 2. *inwards*, two ranks, then one: only the order inside a list changes, so for N = 3 no data moves;
 //! 3. *outwards*, four ranks, then five: only the last seat of a list changes.
 //!
-//! What is even is fixed by [`shares`]: loads proportional to weight, as far as zones allow. Everyone else follows in
-//! the order of a weighted hash, unseen zones first ([`fallback`]): the load of a failed node spreads over all.
+//! What is even is fixed by `shares`: loads proportional to weight, as far as zones allow. Everyone else follows in
+//! the order of a weighted hash, unseen zones first (`fallback`): the load of a failed node spreads over all.
 //!
 //! # Laws (the tests hold them)
 //! Let S be the present members, Z their zones (a node without a zone is its own), and the *share* of a node at n the
