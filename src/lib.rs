@@ -16,7 +16,7 @@
 //! hands     storage (fjall), peer (tokio)               disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
 //! machines  message, gossip, quorum                     event + now → effects
-//! words     key, causality, object, policy, ring        values and their laws
+//! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, config                               no Dynamo idea in here
 //! ```
 //!
@@ -29,8 +29,8 @@ pub mod config;
 
 pub mod key;
 pub mod causality;
-pub mod object;
 pub mod policy;
+pub mod object;
 pub mod ring;
 
 pub mod message;

@@ -67,3 +67,33 @@ impl FromIterator<(Actor, Hlc)> for Context {
         context
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::NodeTag;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn contexts() -> impl Strategy<Value = Context> {
+        proptest::collection::vec((0u64..4, 0u64..3, 0u64..20), 0..8).prop_map(|entries| {
+            entries.into_iter().map(|(n, b, h)| (Actor { node: NodeTag(n), birth: Hlc(b) }, Hlc(h))).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn join_is_the_maximum_for_each_actor(a in contexts(), b in contexts()) {
+            let mut naive: BTreeMap<Actor, Hlc> = a.entries().iter().copied().collect();
+            for (actor, hlc) in b.entries() {
+                let entry = naive.entry(*actor).or_default();
+                *entry = (*entry).max(*hlc);
+            }
+            let mut joined = a.clone();
+            joined.join(&b);
+            prop_assert_eq!(joined.entries().to_vec(), naive.into_iter().collect::<Vec<_>>());
+            prop_assert!(joined.descends(&a) && joined.descends(&b));
+            prop_assert_eq!(a.descends(&b), joined == a);
+        }
+    }
+}

@@ -1,1 +1,198 @@
-//! (being built)
+//! Everything an operator can turn, in one table.
+//!
+//! Picture the label on an electrical panel: one line per switch, with its name, what it does, how it is set when it
+//! leaves the factory, and whether you may touch it while the current is on. There is one label. The file's keys, the
+//! command line's flags, `CONFIG GET` and `CONFIG SET`, `--help` and the manual `config/dynamis.toml` are all read off
+//! it ([`table::SETTINGS`]), so none of them can say something else.
+//!
+//! # Contract
+//! - A setting has Redis's name wherever Redis has one. Flags override the file, the file overrides the defaults.
+//! - Every text is parsed and held against its range before it is stored; a refusal changes nothing.
+//! - An unknown name is refused and the nearest known one is named; a mistyped key is never ignored.
+//! - What each value allows alone may contradict another: [`Config::check`] says which two, in one sentence.
+//! - Redis's facts that are no settings here ([`fixed::FIXED`]: `appendonly` is always yes) are answered by
+//!   [`Config::get`]; stating them is allowed, changing them is not.
+//! - `[[database]]` tables only *seed a new cluster*: from then on a database's policy is replicated cluster state.
+//!
+//! # Invariants
+//! - `Config::default()` is what the table's default texts parse to, and what `config/dynamis.toml` loads as.
+//! - [`Config::get`] gives a text that [`Config::set`] takes back to the same value.
+//!
+//! # What it refuses to do
+//! It starts nothing, opens no socket, and reads one file in one place ([`mod@load`]). It knows no idea of Dynamo:
+//! whether a policy is wise is `policy`'s business, and what a value does is its user's.
+
+pub mod check;
+pub mod database;
+pub mod error;
+pub mod file;
+pub mod fixed;
+pub mod flags;
+pub mod load;
+pub mod range;
+pub mod table;
+pub mod value;
+
+#[cfg(test)]
+mod manual;
+
+pub use database::DatabaseSettings;
+pub use error::ConfigError;
+pub use load::{Asked, Loaded, load};
+pub use table::Config;
+pub use value::{AppendFsync, Conflict, LogLevel, StorageEngine};
+
+use fixed::FIXED;
+use table::{SETTINGS, Setting};
+
+/// How many databases (Redis's SELECT) there are: 0 to 15.
+pub const DATABASES: u8 = 16;
+
+/// How far the bus port lies above the client port when `cluster-port` is 0.
+pub const CLUSTER_PORT_OFFSET: u16 = 10_000;
+
+impl Config {
+    /// Every name `CONFIG GET` answers: settings, then fixed facts.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SETTINGS.iter().map(|setting| setting.name).chain(FIXED.iter().map(|fact| fact.name))
+    }
+
+    /// A setting's or fixed fact's value as `CONFIG GET` prints it (memory in bytes, yes or no). None: no such name.
+    /// Names are compared without regard to case, as Redis does.
+    pub fn get(&self, name: &str) -> Option<String> {
+        match setting(name) {
+            Some(setting) => Some((setting.get)(self, &setting.range)),
+            None => FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)).map(|fact| fact.value.to_string()),
+        }
+    }
+
+    /// Parses `text`, checks its range and stores it, whether or not the setting may change while the node runs.
+    /// A fixed fact may be set to the value it has. On an error nothing has changed.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        if let Some(setting) = setting(name) {
+            let quoted = if setting.secret { "(hidden)" } else { text };
+            let refused = |why| ConfigError::refused(setting.name, quoted, why);
+            return (setting.set)(self, text, &setting.range).map_err(refused);
+        }
+        match FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)) {
+            Some(fact) if fact.value.eq_ignore_ascii_case(text) => Ok(()),
+            Some(fact) => Err(ConfigError::Fixed { name: fact.name, value: fact.value, why: fact.why }),
+            None => Err(ConfigError::unknown(name)),
+        }
+    }
+
+    /// `CONFIG SET`: as [`Config::set`], and refuses what cannot change while the node runs. Where several pairs come
+    /// together, change a clone and swap it in when all were taken.
+    pub fn change(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        match setting(name) {
+            Some(setting) if !setting.mutable => Err(ConfigError::Immutable { name: setting.name }),
+            _ => self.set(name, text),
+        }
+    }
+
+    /// Whether `CONFIG SET` may change it while the node runs. None: no such name.
+    pub fn mutable(name: &str) -> Option<bool> {
+        let fixed = || FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name)).then_some(false);
+        setting(name).map(|setting| setting.mutable).or_else(fixed)
+    }
+
+    /// The bus port: `cluster-port`, or `port` + 10000 when that is 0.
+    pub fn cluster_port(&self) -> u16 {
+        match self.cluster_port {
+            0 => self.port.saturating_add(CLUSTER_PORT_OFFSET),
+            port => port,
+        }
+    }
+
+    /// These settings with n, r, w, dw, sloppy and conflict as the `[[database]]` table of that index says, if any.
+    pub fn for_database(&self, index: u8) -> Config {
+        let database = self.databases.iter().find(|database| database.index == index);
+        database.map_or_else(|| self.clone(), |database| database.laid_over(self))
+    }
+}
+
+impl std::fmt::Debug for Config {
+    /// Prints everything but secrets, which must not reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("Config");
+        for setting in SETTINGS {
+            let shown = (setting.get)(self, &setting.range);
+            let hidden = setting.secret && !shown.is_empty();
+            fields.field(setting.name, if hidden { &"(hidden)" } else { &shown as &dyn std::fmt::Debug });
+        }
+        fields.field("database", &self.databases).finish()
+    }
+}
+
+/// The table's row for a name, without regard to case.
+fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError, FIXED, SETTINGS};
+
+    #[test]
+    fn every_value_shown_can_be_set_and_is_shown_again() {
+        let mut config = Config::default();
+        for name in Config::names() {
+            let shown = config.get(name).unwrap();
+            config.set(name, &shown).unwrap();
+            assert_eq!(config.get(&name.to_uppercase()).unwrap(), shown);
+        }
+        assert_eq!(config, Config::default());
+        assert_eq!(
+            (config.get("proto-max-bulk-len").unwrap(), config.get("save").unwrap()),
+            ("536870912".into(), "".into())
+        );
+        assert_eq!(config.get("replicaof"), None);
+    }
+
+    #[test]
+    fn names_are_unique_kebab_case_and_explained() {
+        let mut names: Vec<_> = Config::names().collect();
+        assert_eq!(names.len(), SETTINGS.len() + FIXED.len());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len() + FIXED.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        assert!(SETTINGS.iter().all(|setting| setting.meaning.ends_with('.') && setting.meaning.len() > 60));
+    }
+
+    #[test]
+    fn what_cannot_change_at_run_time_is_refused_and_nothing_changes() {
+        let mut config = Config::default();
+        assert_eq!(config.change("port", "1").unwrap_err().reason(), "can't set immutable config");
+        assert_eq!(config.change("appendonly", "no").unwrap_err().reason(), "can't set immutable config");
+        assert_eq!(config.change("appendonly", "YES"), Ok(()));
+        let refused = config.change("timeout", "-1").unwrap_err();
+        assert_eq!(refused.reason(), "argument couldn't be parsed into an integer");
+        assert!(matches!(config.change("nonsense", "1"), Err(ConfigError::Unknown { .. })));
+        assert_eq!(config, Config::default());
+        config.change("TimeOut", "7").unwrap();
+        assert_eq!(config.timeout, 7);
+        assert_eq!(
+            (Config::mutable("timeout"), Config::mutable("n"), Config::mutable("save")),
+            (Some(true), Some(false), Some(false))
+        );
+        assert_eq!(Config::mutable("nonsense"), None);
+    }
+
+    #[test]
+    fn the_bus_port_follows_the_client_port_unless_set() {
+        let mut config = Config::default();
+        assert_eq!(config.cluster_port(), 16379);
+        config.cluster_port = 5;
+        assert_eq!(config.cluster_port(), 5);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut config = Config::default();
+        config.set("requirepass", "open-sesame").unwrap();
+        config.set("cluster-secret", "open-sesame").unwrap();
+        let printed = format!("{config:?}");
+        assert!(!printed.contains("sesame") && printed.contains("(hidden)") && printed.contains("6379"));
+    }
+}

@@ -1,1 +1,192 @@
-//! (being built)
+//! Running requests: the one who is asked sees to it (§4.5).
+//!
+//! You hand your errands to the person at the desk, a handful at a time. Those for houses on this street they run
+//! themselves: look in their own ledger, send one messenger to each neighbour with everything meant for that
+//! neighbour, and come back to you as soon as enough have answered. The rest go in one envelope to a colleague nearer by.
+//!
+//! # Contract
+//! - [`Coordinator::run`] takes the operations of a batch in order and gives their outcomes in that order. One frame to
+//!   each peer, one storage batch. Operations on one key take effect in order; a read sees the writes before it.
+//! - A node that is no home of a key forwards the operation, once; the receiver never forwards again.
+//! - Every rule of counting is in `quorum`, every rule of merging in `object`; here are only hands and feet.
+//! - Outcomes come as soon as they are decided; late answers still feed WAIT and read repair.
+//!
+//! # What it refuses to do
+//! No isolation across keys, and no retry of a write that may have been applied.
+
+pub mod acks;
+pub mod count;
+pub mod explain;
+mod place;
+mod round;
+pub mod service;
+mod slot;
+mod start;
+
+use crate::key::StorageKey;
+use crate::membership::Membership;
+use crate::membership::view::View;
+use crate::message::operation::{Failure, Operation, Outcome};
+use crate::object::Object;
+use crate::replica::Replica;
+use crate::replica::clock::wall_ms;
+use acks::AckLog;
+use place::Forwarding;
+use round::Round;
+use slot::Ended;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How often operations whose coordinator could not be reached are placed anew.
+const PLACINGS_MAX: usize = 4;
+
+/// What this node coordinated since it started.
+#[derive(Debug, Default)]
+pub struct CoordinatorStats {
+    /// Reads coordinated here.
+    pub gets: AtomicU64,
+    /// Writes coordinated here.
+    pub puts: AtomicU64,
+    /// Operations handed to another coordinator.
+    pub forwarded: AtomicU64,
+    /// Operations coordinated here for another node.
+    pub forwarded_in: AtomicU64,
+    /// Replicas repaired after a read.
+    pub read_repairs: AtomicU64,
+    /// Reads that found more than one live value.
+    pub reads_with_siblings: AtomicU64,
+    /// Writes and reads that did not reach their quorum.
+    pub quorums_missed: AtomicU64,
+    /// Copies placed on a fallback for a home that was away.
+    pub hints_placed: AtomicU64,
+}
+
+/// Runs requests on this node. Shared by all connections and by the peer links.
+pub struct Coordinator {
+    membership: Arc<Membership>,
+    replica: Arc<Replica>,
+    request_timeout_ms: AtomicU64,
+    /// Counters for INFO.
+    pub stats: CoordinatorStats,
+}
+
+impl Coordinator {
+    /// A coordinator over this node's copies and its view of the others.
+    pub fn new(membership: Arc<Membership>, replica: Arc<Replica>, request_timeout_ms: u64) -> Arc<Coordinator> {
+        let stats = CoordinatorStats::default();
+        Arc::new(Coordinator { membership, replica, request_timeout_ms: AtomicU64::new(request_timeout_ms), stats })
+    }
+
+    /// Runs a batch. `acks` is the connection's record of what its writes were acknowledged by, for WAIT.
+    pub async fn run(self: &Arc<Self>, operations: Vec<Operation>, acks: &AckLog) -> Vec<Outcome> {
+        self.run_placed(operations, Some(acks), Forwarding::Once).await
+    }
+
+    /// Runs operations that another node forwarded.
+    async fn run_here(self: &Arc<Self>, operations: Vec<Operation>) -> Vec<Outcome> {
+        self.stats.forwarded_in.fetch_add(operations.len() as u64, Ordering::Relaxed);
+        self.run_placed(operations, None, Forwarding::Never).await
+    }
+
+    async fn run_placed(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+        acks: Option<&AckLog>,
+        forwarding: Forwarding,
+    ) -> Vec<Outcome> {
+        let mut avoid: SmallVec<[u16; 4]> = SmallVec::new();
+        let (mut outcomes, mut unplaced) = self.round(operations, acks, forwarding, &mut avoid).await;
+        for placing in 1..=PLACINGS_MAX {
+            if unplaced.is_empty() {
+                break;
+            }
+            let (places, operations): (Vec<usize>, Vec<Operation>) = unplaced.into_iter().unzip();
+            let forwarding = if placing == PLACINGS_MAX { Forwarding::Never } else { forwarding };
+            let (more, still) = self.round(operations, acks, forwarding, &mut avoid).await;
+            for (place, outcome) in places.iter().zip(more) {
+                outcomes[*place] = outcome;
+            }
+            unplaced = still.into_iter().map(|(at, operation)| (places[at], operation)).collect();
+        }
+        outcomes
+    }
+
+    /// One round; the operations that were sent to a coordinator which never got them come back with their places.
+    async fn round(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+        acks: Option<&AckLog>,
+        forwarding: Forwarding,
+        avoid: &mut SmallVec<[u16; 4]>,
+    ) -> (Vec<Outcome>, Vec<(usize, Operation)>) {
+        let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, avoid);
+        if let Some(finished) = round.finished() {
+            // The sender lives in the round, which we hold: this cannot fail.
+            let _ = finished.await;
+        }
+        let mut outcomes = Vec::new();
+        let mut unplaced = Vec::new();
+        for (at, ended) in round.take().into_iter().enumerate() {
+            outcomes.push(match ended {
+                Ended::Outcome(outcome) => outcome,
+                Ended::Unplaced(operation, node) => {
+                    if !avoid.contains(&node) {
+                        avoid.push(node);
+                    }
+                    unplaced.push((at, operation));
+                    Outcome::Failed(Failure::ForwardLost)
+                }
+            });
+        }
+        if let Some(acks) = acks {
+            acks.note(round);
+        }
+        (outcomes, unplaced)
+    }
+
+    /// This node's own copy, nobody asked.
+    pub fn local(&self, key: &StorageKey) -> Result<Object, Failure> {
+        self.replica.read(key).map_err(|_| Failure::Damaged)
+    }
+
+    /// This node's view of the cluster.
+    pub fn view(&self) -> Arc<View> {
+        self.membership.view()
+    }
+
+    /// Who else there is.
+    pub fn membership(&self) -> &Arc<Membership> {
+        &self.membership
+    }
+
+    /// This node's copies.
+    pub fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// Back-pressure: waits while this node's store or the link to some peer is behind.
+    pub async fn writable(&self) {
+        self.replica.writable().await;
+        for node in &self.view().nodes {
+            if let Some(link) = node.link.as_ref().filter(|_| node.is_reachable()) {
+                link.writable().await;
+            }
+        }
+    }
+
+    /// Sets `request-timeout-ms`.
+    pub fn set_request_timeout_ms(&self, timeout_ms: u64) {
+        self.request_timeout_ms.store(timeout_ms, Ordering::Relaxed);
+    }
+
+    fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// The wall clock in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        wall_ms()
+    }
+}

@@ -1,4 +1,32 @@
-//! The object (being built): siblings under one context.
+//! The object: what a replica holds of one key (§4.4).
+//!
+//! Two people write on the same page of two copies of a notebook. When the copies meet, nobody tears out a line: both
+//! stand side by side, as *siblings*, until someone who has read both writes what shall hold. The notebook also
+//! remembers what it has already seen and settled, in its *context*, so that an old copy can never bring a settled line
+//! back.
+//!
+//! # Contract
+//! - [`merge`](Object::merge) is idempotent, commutative and associative; it loses nothing that was not overwritten by a
+//!   write that had seen it.
+//! - [`put`](Object::put) is not a merge: it drops what the writer had seen and keeps everything else.
+//! - Objects travel and lie whole ([`encode`]): replicate states, not deltas.
+//!
+//! # Invariants
+//! - The context covers every sibling's dot. Siblings are sorted by dot, no dot twice.
+//! - Every stamp in an object (dots, expiry registers, increments) is above every HLC in the object it was made from.
+//!
+//! # What it refuses to do
+//! No clock and no node of its own: dots come from outside. It never drops anything because of time; whoever reads
+//! decides what has expired.
+
+pub mod digest;
+pub mod encode;
+mod merge;
+mod put;
+pub mod record;
+
+#[cfg(test)]
+mod model;
 
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use bytes::Bytes;
@@ -30,13 +58,29 @@ pub struct Sibling {
 }
 
 impl Sibling {
+    /// A sibling just written: its expiry register is set by its own dot, nothing was counted.
+    pub fn new(dot: Dot, minter: NodeTag, value: Option<Bytes>, expiry: Option<u64>) -> Sibling {
+        Sibling { dot, minter, value, expiry: (dot.hlc, expiry), increments: Vec::new(), counter: false }
+    }
+
     /// Whether a reader at `now_ms` sees it: it has a value, and that has not expired.
     pub fn is_live(&self, now_ms: u64) -> bool {
         self.value.is_some() && self.expiry.1.is_none_or(|at| at > now_ms)
     }
+
+    /// The highest HLC in it.
+    fn highest(&self) -> Hlc {
+        let counted = self.increments.iter().map(|(_, hlc, _)| *hlc).max().unwrap_or_default();
+        self.dot.hlc.max(self.expiry.0).max(counted)
+    }
 }
 
 impl Object {
+    /// Whether nothing was ever seen of the key.
+    pub fn is_empty(&self) -> bool {
+        self.siblings.is_empty() && self.context.is_empty()
+    }
+
     /// The siblings a reader at `now_ms` sees, sorted by dot.
     pub fn live(&self, now_ms: u64) -> impl Iterator<Item = &Sibling> {
         self.siblings.iter().filter(move |sibling| sibling.is_live(now_ms))
@@ -50,5 +94,20 @@ impl Object {
     /// The bytes GET shows.
     pub fn shown_value(&self, now_ms: u64) -> Option<Bytes> {
         self.shown(now_ms).and_then(|sibling| sibling.value.clone())
+    }
+
+    /// The highest HLC in the object: a new stamp must be above it.
+    pub fn highest(&self) -> Hlc {
+        self.siblings.iter().map(Sibling::highest).fold(self.context.highest(), Hlc::max)
+    }
+
+    /// Whether any sibling has a value: what DBSIZE counts, expired ones apart.
+    pub fn has_value(&self) -> bool {
+        self.siblings.iter().any(|sibling| sibling.value.is_some())
+    }
+
+    /// Whether any value will expire.
+    pub fn has_expiry(&self) -> bool {
+        self.siblings.iter().any(|sibling| sibling.value.is_some() && sibling.expiry.1.is_some())
     }
 }

@@ -1,1 +1,127 @@
-//! (being built)
+//! This node's copies: read, stamp, merge, store (§4.4, §4.5).
+//!
+//! The clerk of one house. Whatever is to be written passes this desk: the clerk takes the page out, compares, writes
+//! the new line with a stamp no other line has, and puts it back, and nobody else touches that page meanwhile.
+//!
+//! # Contract
+//! - A put or merge of one key is atomic on this node (the store's lock on the key), visible to readers at once, and
+//!   acknowledged only when its batch has left the process.
+//! - Every new dot is named by the key's actor in this node's record, or by a newly born one when there is no valid one:
+//!   records written before an unclean stop, or before this store lost a batch, carry none.
+//! - A damaged record is never read as absent: reading and writing that key fails until a peer's copy has replaced it.
+//!
+//! # What it refuses to do
+//! It knows no other node, no quorum and no client.
+
+pub mod clock;
+pub mod count;
+pub mod serve;
+pub mod write;
+
+use crate::causality::{Hlc, NodeTag};
+use crate::key::{Partitions, StorageKey};
+use crate::message::data::Refusal;
+use crate::object::Object;
+use crate::object::record::Record;
+use crate::storage::batch::Batch;
+use crate::storage::store::{Done, Store};
+use clock::NodeClock;
+use count::Counts;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// What this node did with its copies since it started.
+#[derive(Debug, Default)]
+pub struct ReplicaStats {
+    /// Records that failed their CRC.
+    pub damaged: AtomicU64,
+    /// Batches the store could not commit.
+    pub commits_failed: AtomicU64,
+    /// The most siblings ever stored in one object.
+    pub siblings_max: AtomicU64,
+    /// Copies taken in for another home.
+    pub hints_taken: AtomicU64,
+}
+
+/// This node's copies. Shared by all who read and write them.
+pub struct Replica {
+    store: Arc<Store>,
+    tag: NodeTag,
+    /// The node's clock.
+    pub clock: NodeClock,
+    /// Actors born before this are void.
+    births_valid_from: AtomicU64,
+    siblings_max: AtomicU32,
+    counts: Counts,
+    /// Counters for INFO.
+    pub stats: ReplicaStats,
+}
+
+impl Replica {
+    /// A replica over a store. Actors born before `births_valid_from` are void: pass the clock's start after an unclean
+    /// stop, zero after a clean one.
+    pub fn new(
+        store: Arc<Store>,
+        tag: NodeTag,
+        clock: NodeClock,
+        births_valid_from: Hlc,
+        siblings_max: u32,
+        partitions: Partitions,
+    ) -> Replica {
+        Replica {
+            store,
+            tag,
+            clock,
+            births_valid_from: AtomicU64::new(births_valid_from.0),
+            siblings_max: AtomicU32::new(siblings_max),
+            counts: Counts::new(partitions),
+            stats: ReplicaStats::default(),
+        }
+    }
+
+    /// What this node holds of a key; an empty object when it holds nothing.
+    pub fn read(&self, key: &StorageKey) -> Result<Object, Refusal> {
+        let bytes = self.store.get(key.as_bytes()).map_err(|error| {
+            tracing::error!(%error, "reading a record failed");
+            Refusal::Storage
+        })?;
+        let Some(bytes) = bytes else { return Ok(Object::default()) };
+        Record::decode(&bytes).map(|record| record.object).map_err(|damage| self.note_damage(key, &damage))
+    }
+
+    /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others
+    /// already, so all actors are void from then on.
+    pub fn submit(self: &Arc<Self>, batch: Batch, sync: bool, done: Done) {
+        let replica = self.clone();
+        let told: Done = Box::new(move |result| {
+            if let Err(error) = &result {
+                replica.stats.commits_failed.fetch_add(1, Ordering::Relaxed);
+                replica.births_valid_from.fetch_max(replica.clock.last().0 + 1, Ordering::AcqRel);
+                tracing::error!(%error, "storing a batch failed; its writes were not acknowledged by this node");
+            }
+            done(result);
+        });
+        self.store.submit(batch, sync, told);
+    }
+
+    /// Back-pressure: waits while the store is behind.
+    pub async fn writable(&self) {
+        self.store.flushed().await;
+    }
+
+    /// The store itself, for INFO and for stopping.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Sets `max-siblings`.
+    pub fn set_siblings_max(&self, limit: u32) {
+        self.siblings_max.store(limit, Ordering::Relaxed);
+    }
+
+    fn note_damage(&self, key: &StorageKey, damage: &crate::codec::Damaged) -> Refusal {
+        self.stats.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(key = %key.user_key().escape_ascii(), %damage, "a record is damaged");
+        Refusal::Damaged
+    }
+}

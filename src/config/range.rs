@@ -1,0 +1,90 @@
+//! What values a setting takes: as a rule for the parser and as words for people, so that the two cannot differ.
+
+use std::fmt::{Display, Formatter};
+
+/// What values a setting takes. `Display` gives the words of the manual and of `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// A whole number from the first to the second, both included.
+    Between(u64, u64),
+    /// A power of two from 1 to this.
+    PowerOfTwo(u64),
+    /// An amount of memory in bytes, with Redis's units: k, kb, m, mb, g, gb.
+    Memory(u64, u64),
+    /// yes or no.
+    YesNo,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Letters, digits, `.`, `_` and `-`: from so many to so many of them.
+    Word(usize, usize),
+    /// Any text of at most so many bytes.
+    Text(usize),
+    /// A path of the file system.
+    Path,
+    /// One IP address or host name, or nothing.
+    Host,
+    /// IP addresses or host names, separated by spaces; at least one.
+    Hosts,
+    /// host:port, separated by commas; may be empty.
+    Endpoints,
+}
+
+/// The most bytes a path, or one list of addresses, may have.
+pub const TEXT_MAX: usize = 4096;
+
+impl Display for Range {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Range::Between(least, most) => write!(f, "{least} to {most}"),
+            Range::PowerOfTwo(most) => write!(f, "a power of two, at most {most}"),
+            Range::Memory(least, most) => {
+                write!(f, "{} to {}; units k, kb, m, mb, g, gb as in Redis", memory(*least), memory(*most))
+            }
+            Range::YesNo => write!(f, "yes or no"),
+            Range::OneOf(words) => write!(f, "{}", words.join(", ")),
+            Range::Word(0, most) => write!(f, "at most {most} letters, digits, '.', '_', '-'"),
+            Range::Word(least, most) => write!(f, "{least} to {most} letters, digits, '.', '_', '-'"),
+            Range::Text(most) => write!(f, "any text of at most {most} bytes"),
+            Range::Path => write!(f, "a path"),
+            Range::Host => write!(f, "an IP address or host name, or nothing"),
+            Range::Hosts => write!(f, "IP addresses or host names, separated by spaces"),
+            Range::Endpoints => write!(f, "host:port, separated by commas, or nothing"),
+        }
+    }
+}
+
+/// An amount of memory in the largest unit that divides it.
+fn memory(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_string(),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{}gb", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}mb", bytes >> 20),
+        _ => bytes.to_string(),
+    }
+}
+
+/// Why a text is no value of a setting. The words are Redis's where Redis has them, since clients match on them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No whole number.
+    #[error("argument couldn't be parsed into an integer")]
+    NoNumber,
+    /// A whole number outside the range.
+    #[error("argument must be between {0} and {1} inclusive")]
+    Outside(u64, u64),
+    /// No power of two, or too large a one.
+    #[error("argument must be a power of two, at most {0}")]
+    NoPowerOfTwo(u64),
+    /// No amount of memory.
+    #[error("argument must be a memory value")]
+    NoMemory,
+    /// Neither yes nor no.
+    #[error("argument must be 'yes' or 'no'")]
+    NeitherYesNorNo,
+    /// None of the known words.
+    #[error("argument(s) must be one of the following: {}", .0.join(", "))]
+    NoneOf(&'static [&'static str]),
+    /// A text, host or list that breaks its range.
+    #[error("argument must be {0}")]
+    Not(Range),
+}

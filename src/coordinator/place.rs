@@ -1,0 +1,59 @@
+//! Who runs an operation, and who may take part.
+
+use crate::key::StorageKey;
+use crate::membership::view::View;
+use crate::message::operation::Operation;
+use crate::policy::Policy;
+use crate::quorum::{Candidate, Candidates};
+
+/// Fallbacks listed beyond the homes. More could be asked only if all these fail within one request.
+const FALLBACKS_MAX: usize = 8;
+
+/// Whether an operation may be handed to another coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// If this node is no home of the key.
+    Once,
+    /// It was forwarded already, or nobody could be reached.
+    Never,
+}
+
+/// Where an operation runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Here, with these candidates.
+    Here(Candidates),
+    /// At another node, by its index in the view.
+    At(u16),
+}
+
+/// The policy an operation runs under: its database's, with the R and W it asks for.
+pub fn policy(view: &View, operation: &Operation) -> Policy {
+    let capped = view.policies[usize::from(operation.key.database())];
+    let (r, w) = (operation.r.unwrap_or(capped.r), operation.w.unwrap_or(capped.w));
+    let w = w.min(capped.n);
+    Policy { r: r.min(capped.n), w, dw: capped.dw.min(w), ..capped }
+}
+
+/// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago.
+pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16]) -> Place {
+    let me = view.me as u16;
+    let partition = view.ring.partitions().of(key.token());
+    let preference = view.ring.preference(partition);
+    let homes = usize::from(n);
+    let reachable = |node: u16| node == me || (!avoid.contains(&node) && view.nodes[usize::from(node)].is_reachable());
+    let home = preference.iter().take(homes).any(|node| *node == me);
+    if !home && forwarding == Forwarding::Once {
+        let nearest = preference.iter().take(homes).find(|node| reachable(**node));
+        if let Some(node) = nearest {
+            return Place::At(*node);
+        }
+    }
+    let listed = preference.iter().take(homes + FALLBACKS_MAX).copied().enumerate();
+    let candidate = |(at, node)| Candidate { node, home: at < homes, reachable: reachable(node) };
+    let mut candidates: Candidates = listed.map(candidate).collect();
+    if !candidates.iter().any(|candidate| candidate.node == me) {
+        candidates.push(Candidate { node: me, home: false, reachable: true });
+    }
+    Place::Here(candidates)
+}

@@ -1,0 +1,244 @@
+//! One round: the operations of a batch, started together, each decided by its own quorum machine.
+//!
+//! The round lives as long as answers are on the way: the reply may be long gone when the last replica acknowledges.
+//! Answers come on the links' and the store's threads; each takes the round's lock, feeds the machines, and sends what
+//! they ask for after letting go of it.
+
+use super::Coordinator;
+use super::place::Forwarding;
+use super::slot::{Desk, Ended, Frame, Run, Sending, Slot};
+use super::start::Starting;
+use crate::key::StorageKey;
+use crate::membership::view::View;
+use crate::message::data::read_answers;
+use crate::message::forward;
+use crate::message::operation::{Failure, Operation, Outcome};
+use crate::object::Object;
+use crate::peer::link::CallError;
+use crate::storage::batch::Batch;
+use crate::storage::error::StorageError;
+use crate::storage::store::Committed;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// The operations of a round. See the module.
+pub struct Round {
+    coordinator: Arc<Coordinator>,
+    view: Arc<View>,
+    begun: Instant,
+    timeout: Duration,
+    bell: Option<Arc<Notify>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    undecided: usize,
+    waiter: Option<oneshot::Sender<()>>,
+}
+
+impl Round {
+    /// Starts operations: reads and writes here, sends to the others.
+    pub fn start(
+        coordinator: &Arc<Coordinator>,
+        operations: Vec<Operation>,
+        bell: Option<Arc<Notify>>,
+        forwarding: Forwarding,
+        avoid: &[u16],
+    ) -> Arc<Round> {
+        let view = coordinator.view();
+        let mut starting = Starting::new(Desk { coordinator, view: &view });
+        let begin = |(at, operation)| starting.begin(at as u32, operation, forwarding, avoid);
+        let slots: Vec<Slot> = operations.into_iter().enumerate().map(begin).collect();
+        let Starting { sending, batch, own_puts, sync, away, .. } = starting;
+        let undecided = slots.iter().filter(|slot| !slot.is_decided()).count();
+        let round = Arc::new(Round {
+            coordinator: coordinator.clone(),
+            view,
+            begun: Instant::now(),
+            timeout: coordinator.request_timeout(),
+            bell,
+            state: Mutex::new(State { slots, undecided, waiter: None }),
+        });
+        for (node, slots) in away {
+            round.forward(node, slots);
+        }
+        round.send(sending);
+        if !own_puts.is_empty() {
+            round.commit(batch, sync, own_puts);
+        }
+        round
+    }
+
+    /// What to wait for until every operation is decided; none when they are already.
+    pub fn finished(&self) -> Option<oneshot::Receiver<()>> {
+        let mut state = self.state.lock();
+        (state.undecided > 0).then(|| {
+            let (waiter, finished) = oneshot::channel();
+            state.waiter = Some(waiter);
+            finished
+        })
+    }
+
+    /// How each operation ended. Call once, after [`Round::finished`].
+    pub fn take(&self) -> Vec<Ended> {
+        let mut state = self.state.lock();
+        state.slots.iter_mut().map(Slot::take).collect()
+    }
+
+    /// The fewest replicas, beside its coordinator, that acknowledged a write of this round (none: it wrote nothing), and
+    /// whether that will not change any more.
+    pub fn acknowledged(&self) -> (Option<usize>, bool) {
+        let state = self.state.lock();
+        let least = state.slots.iter().filter_map(Slot::acknowledged).min();
+        (least, state.slots.iter().all(Slot::is_settled))
+    }
+
+    /// Commits this node's own writes.
+    fn commit(self: &Arc<Self>, batch: Batch, sync: bool, slots: Vec<u32>) {
+        let round = self.clone();
+        let me = self.view.me as u16;
+        let done = move |result: Result<Committed, StorageError>| {
+            round.event(&slots, |slot, desk, sending, at| slot.committed(me, &result, at, desk, sending));
+        };
+        self.coordinator.replica.submit(batch, sync, Box::new(done));
+    }
+
+    /// Sends everything gathered. Called without the lock.
+    fn send(self: &Arc<Self>, sending: Sending) {
+        for (node, frame) in sending.frames {
+            let Frame { requests, slots, hurry } = frame;
+            if usize::from(node) == self.view.me {
+                // Its copy is stored already: what is asked for is an fsync.
+                self.commit(Batch::new(), true, slots);
+                continue;
+            }
+            let round = self.clone();
+            let left = self.timeout.saturating_sub(self.begun.elapsed());
+            // Leave time to turn to another node, if there is one.
+            let timeout = if hurry { left * 2 / 5 } else { left };
+            let done = move |result| round.answered(node, &slots, result);
+            match &self.view.nodes[usize::from(node)].link {
+                Some(link) => link.call(requests.into_body(), timeout, Box::new(done)),
+                None => done(Err(CallError::NotSent)),
+            }
+        }
+        for (node, requests) in sending.repairs {
+            self.coordinator.stats.read_repairs.fetch_add(requests.count() as u64, Ordering::Relaxed);
+            if let Some(link) = &self.view.nodes[usize::from(node)].link {
+                link.call(requests.into_body(), self.timeout, Box::new(|_| {}));
+            }
+        }
+        if !sending.own_repairs.is_empty() {
+            self.repair_own(sending.own_repairs);
+        }
+    }
+
+    fn repair_own(&self, repairs: Vec<(StorageKey, Object)>) {
+        let mut batch = Batch::new();
+        for (key, object) in repairs {
+            let conflict = self.view.policies[usize::from(key.database())].conflict;
+            // A copy that cannot be stored is repaired by a later read.
+            if self.coordinator.replica.merge(&mut batch, &key, object, conflict, None).is_ok() {
+                self.coordinator.stats.read_repairs.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.coordinator.replica.submit(batch, false, Box::new(|_| {}));
+    }
+
+    /// A peer has answered a frame, or will not.
+    fn answered(self: &Arc<Self>, node: u16, slots: &[u32], result: Result<Bytes, CallError>) {
+        let health = &self.view.nodes[usize::from(node)].health;
+        let answers = match result {
+            Ok(body) => {
+                health.answered();
+                read_answers(&body, slots.len()).map_err(|_| true)
+            }
+            Err(CallError::NotSent) => Err(false),
+            Err(error) => {
+                if matches!(error, CallError::Late) {
+                    health.late();
+                }
+                Err(true)
+            }
+        };
+        match answers {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                self.event(slots, |slot, desk, sending, at| {
+                    let answer = answers.next();
+                    answer.into_iter().for_each(|answer| slot.answered(node, answer, at, desk, sending));
+                });
+            }
+            Err(sent) => self.event(slots, |slot, desk, sending, at| slot.failed(node, sent, at, desk, sending)),
+        }
+    }
+
+    /// Something happened to some slots: steps their machines, then does what they ask for.
+    fn event(self: &Arc<Self>, slots: &[u32], mut step: impl FnMut(&mut Slot, &Desk<'_>, &mut Sending, u32)) {
+        let desk = Desk { coordinator: &self.coordinator, view: &self.view };
+        let mut sending = Sending::default();
+        let waiter = {
+            let mut state = self.state.lock();
+            for at in slots {
+                let slot = &mut state.slots[*at as usize];
+                let before = slot.is_decided();
+                step(slot, &desk, &mut sending, *at);
+                slot.decide(&desk, &mut sending);
+                state.undecided -= usize::from(!before && slot.is_decided());
+            }
+            if state.undecided == 0 { state.waiter.take() } else { None }
+        };
+        if let Some(waiter) = waiter {
+            // If nobody waits any more, the connection is gone; the writes stand.
+            let _ = waiter.send(());
+        }
+        self.send(sending);
+        if let Some(bell) = &self.bell {
+            bell.notify_waiters();
+        }
+    }
+
+    /// Hands operations to another coordinator.
+    fn forward(self: &Arc<Self>, node: u16, slots: Vec<u32>) {
+        let body = {
+            let state = self.state.lock();
+            let operations = slots.iter().filter_map(|at| match &state.slots[*at as usize].run {
+                Run::Away { operation, .. } => operation.as_ref(),
+                _ => None,
+            });
+            forward::request_body(operations)
+        };
+        let health = self.view.nodes[usize::from(node)].health.clone();
+        let round = self.clone();
+        let done = move |result: Result<Bytes, CallError>| {
+            let outcomes = match result {
+                Ok(body) => {
+                    health.answered();
+                    forward::read_answer(&body, slots.len()).map_err(|_| CallError::Lost)
+                }
+                Err(error) => {
+                    if matches!(error, CallError::Late) {
+                        health.late();
+                    }
+                    Err(error)
+                }
+            };
+            let mut outcomes = outcomes.map(Vec::into_iter);
+            round.event(&slots, |slot, _, _, _| match &mut outcomes {
+                Ok(outcomes) => slot.end(outcomes.next().unwrap_or(Outcome::Failed(Failure::ForwardLost))),
+                Err(error) => slot.unforwarded(node, error),
+            });
+        };
+        match &self.view.nodes[usize::from(node)].link {
+            Some(link) => link.call(body, self.timeout, Box::new(done)),
+            None => done(Err(CallError::NotSent)),
+        }
+    }
+}
+

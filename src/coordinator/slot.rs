@@ -1,0 +1,324 @@
+//! One operation of a round: its machine, what it has gathered to send, and how it ended.
+
+use super::Coordinator;
+use crate::causality::NodeTag;
+use crate::key::StorageKey;
+use crate::membership::view::View;
+use crate::message::data::{Answer, Requests};
+use crate::message::operation::{Failure, Operation, Outcome};
+use crate::object::Object;
+use crate::object::digest::Digest;
+use crate::peer::link::CallError;
+use crate::quorum::{Verdict, get, put};
+use crate::replica::write::Stored;
+use crate::storage::error::StorageError;
+use crate::storage::store::Committed;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Who runs the round, and who is who in it.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// The coordinator.
+    pub coordinator: &'a Arc<Coordinator>,
+    /// Its view when the round started.
+    pub view: &'a Arc<View>,
+}
+
+impl Desk<'_> {
+    /// The tag of a node of the view.
+    pub fn tag(&self, node: u16) -> NodeTag {
+        self.view.nodes[usize::from(node)].tag
+    }
+}
+
+/// How an operation left its round.
+pub enum Ended {
+    /// With this outcome.
+    Outcome(Outcome),
+    /// The coordinator it was sent to never got it: place it anew, avoiding that node.
+    Unplaced(Operation, u16),
+}
+
+/// One operation of a round.
+pub struct Slot {
+    key: StorageKey,
+    /// What counts for it.
+    pub run: Run,
+    ended: Option<Ended>,
+    decided: bool,
+}
+
+/// What counts for an operation.
+pub enum Run {
+    /// A write coordinated here.
+    Put {
+        /// Its quorum.
+        machine: put::Put,
+        /// What is sent; none once every copy is answered for.
+        stored: Option<Stored>,
+        /// Why this node's own store refused.
+        own_error: Option<String>,
+    },
+    /// A read coordinated here.
+    Get {
+        /// Its quorum.
+        machine: get::Get,
+        /// The digest of this node's own copy.
+        own: Digest,
+    },
+    /// At another coordinator.
+    Away {
+        /// Kept to be placed anew.
+        operation: Option<Operation>,
+        /// W, or zero for a read.
+        w: u8,
+    },
+    /// Ended before it started.
+    Over,
+}
+
+/// What is to be sent to one peer.
+#[derive(Default)]
+pub struct Frame {
+    /// The requests.
+    pub requests: Requests,
+    /// The slot of each.
+    pub slots: Vec<u32>,
+    /// Whether some operation in it could turn to another node before the request's time is up.
+    pub hurry: bool,
+}
+
+/// Everything a step sends, gathered while the lock is held.
+#[derive(Default)]
+pub struct Sending {
+    /// A frame for each peer; one for this node itself means: fsync what is stored.
+    pub frames: SmallVec<[(u16, Frame); 4]>,
+    /// Objects for replicas that were found stale.
+    pub repairs: SmallVec<[(u16, Requests); 1]>,
+    /// The same for this node.
+    pub own_repairs: Vec<(StorageKey, Object)>,
+}
+
+impl Sending {
+    fn frame(&mut self, node: u16) -> &mut Frame {
+        let at = self.frames.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {
+            self.frames.push((node, Frame::default()));
+            self.frames.len() - 1
+        });
+        &mut self.frames[at].1
+    }
+
+    fn repair(&mut self, node: u16, key: &StorageKey, object: &[u8]) {
+        let at = self.repairs.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {
+            self.repairs.push((node, Requests::default()));
+            self.repairs.len() - 1
+        });
+        self.repairs[at].1.write(key, object, false, None);
+    }
+}
+
+impl Slot {
+    /// An operation under way.
+    pub fn new(key: StorageKey, run: Run) -> Slot {
+        Slot { key, run, ended: None, decided: false }
+    }
+
+    /// An operation that ended before anything was sent.
+    pub fn over(key: StorageKey, outcome: Outcome) -> Slot {
+        Slot { key, run: Run::Over, ended: Some(Ended::Outcome(outcome)), decided: true }
+    }
+
+    /// Whether it is won or lost.
+    pub fn is_decided(&self) -> bool {
+        self.decided
+    }
+
+    /// Whether no answer is on the way that WAIT could count.
+    pub fn is_settled(&self) -> bool {
+        !matches!(&self.run, Run::Put { machine, .. } if !machine.settled())
+    }
+
+    /// How many replicas beside the coordinator acknowledged the write; none for a read.
+    pub fn acknowledged(&self) -> Option<usize> {
+        let acknowledged = match &self.run {
+            Run::Put { machine, .. } => machine.acknowledged(),
+            Run::Away { w, .. } if *w > 0 => *w,
+            _ => return None,
+        };
+        Some(usize::from(acknowledged).saturating_sub(1))
+    }
+
+    /// How it ended.
+    pub fn take(&mut self) -> Ended {
+        self.ended.take().unwrap_or(Ended::Outcome(Outcome::Failed(Failure::ForwardLost)))
+    }
+
+    /// Adds reads to the frames.
+    pub fn ask(&self, asks: &[u16], at: u32, sending: &mut Sending) {
+        let Run::Get { machine, own } = &self.run else { return };
+        for node in asks {
+            let frame = sending.frame(*node);
+            frame.requests.read(&self.key, *own);
+            frame.slots.push(at);
+            frame.hurry |= machine.has_spare();
+        }
+    }
+
+    /// Adds writes to the frames.
+    pub fn send(&self, sends: &[put::Send], at: u32, desk: &Desk<'_>, sending: &mut Sending) {
+        let Run::Put { machine, stored: Some(stored), .. } = &self.run else { return };
+        for send in sends {
+            let home = send.home.map(|home| desk.tag(home));
+            if home.is_some() {
+                desk.coordinator.stats.hints_placed.fetch_add(1, Ordering::Relaxed);
+            }
+            let frame = sending.frame(send.to);
+            frame.requests.write(&self.key, &stored.object, send.sync, home);
+            frame.slots.push(at);
+            frame.hurry |= machine.has_spare();
+        }
+    }
+
+    /// This node's own store has committed the write, or not.
+    pub fn committed(
+        &mut self,
+        me: u16,
+        result: &Result<Committed, StorageError>,
+        at: u32,
+        desk: &Desk<'_>,
+        sending: &mut Sending,
+    ) {
+        let Run::Put { machine, own_error, .. } = &mut self.run else { return };
+        let sends = match result {
+            Ok(committed) => machine.applied(me, committed.durable),
+            Err(error) => {
+                *own_error = Some(error.to_string());
+                machine.failed(me, false)
+            }
+        };
+        self.send(&sends, at, desk, sending);
+    }
+
+    /// A replica has answered.
+    pub fn answered(&mut self, node: u16, answer: Answer, at: u32, desk: &Desk<'_>, sending: &mut Sending) {
+        match (&mut self.run, answer) {
+            (Run::Put { machine, .. }, Answer::Applied { durable }) => {
+                let sends = machine.applied(node, durable);
+                self.send(&sends, at, desk, sending);
+            }
+            (Run::Get { machine, own }, Answer::Same) => machine.answered(&self.key, node, *own, None),
+            (Run::Get { machine, own }, Answer::Object(object)) => {
+                machine.answered(&self.key, node, *own, Some(object));
+            }
+            _ => self.failed(node, false, at, desk, sending),
+        }
+    }
+
+    /// A replica has refused, or will not answer. `sent`: it may have got the request all the same.
+    pub fn failed(&mut self, node: u16, sent: bool, at: u32, desk: &Desk<'_>, sending: &mut Sending) {
+        match &mut self.run {
+            Run::Put { machine, .. } => {
+                let sends = machine.failed(node, sent);
+                self.send(&sends, at, desk, sending);
+            }
+            Run::Get { machine, .. } => {
+                let asks = machine.failed(node);
+                self.ask(&asks, at, sending);
+            }
+            Run::Away { .. } | Run::Over => {}
+        }
+    }
+
+    /// The other coordinator has answered.
+    pub fn end(&mut self, outcome: Outcome) {
+        self.ended = Some(Ended::Outcome(outcome));
+        self.decided = true;
+        if let Run::Away { operation, .. } = &mut self.run {
+            *operation = None;
+        }
+    }
+
+    /// The other coordinator did not answer. A write it may have got is not repeated.
+    pub fn unforwarded(&mut self, node: u16, error: &CallError) {
+        let Run::Away { operation, w } = &mut self.run else { return };
+        let again = *w == 0 || matches!(error, CallError::NotSent);
+        self.ended = Some(match operation.take().filter(|_| again) {
+            Some(operation) => Ended::Unplaced(operation, node),
+            None => Ended::Outcome(Outcome::Failed(Failure::ForwardLost)),
+        });
+        self.decided = true;
+    }
+
+    /// Draws the outcome as soon as the machine has a verdict; repairs stale homes once a read is decided.
+    pub fn decide(&mut self, desk: &Desk<'_>, sending: &mut Sending) {
+        let verdict = match &self.run {
+            Run::Put { machine, .. } => machine.verdict(),
+            Run::Get { machine, .. } => machine.verdict(),
+            Run::Away { .. } | Run::Over => return,
+        };
+        if verdict != Verdict::Pending && !self.decided {
+            self.decided = true;
+            self.ended = Some(Ended::Outcome(self.outcome(verdict, desk)));
+            self.repair(verdict, desk, sending);
+        }
+        if let Run::Put { machine, stored, .. } = &mut self.run {
+            if self.decided && machine.settled() {
+                *stored = None;
+            }
+        }
+    }
+
+    fn outcome(&self, verdict: Verdict, desk: &Desk<'_>) -> Outcome {
+        if verdict == Verdict::Lost {
+            desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
+        }
+        match &self.run {
+            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => Outcome::Written(stored.context.clone()),
+            Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
+            Run::Get { machine, .. } if verdict == Verdict::Won => {
+                let object = machine.merged().clone();
+                let now_ms = desk.coordinator.now_ms();
+                if object.siblings.len() > 1 && object.live(now_ms).count() > 1 {
+                    desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
+                }
+                Outcome::Got(object)
+            }
+            Run::Get { machine, .. } => {
+                Outcome::Failed(Failure::ReadShort { answered: machine.answers(), needed: machine.needed() })
+            }
+            Run::Away { .. } | Run::Over => Outcome::Failed(Failure::ForwardLost),
+        }
+    }
+
+    /// Sends what all hold together to homes that answered with less (§5).
+    fn repair(&self, verdict: Verdict, desk: &Desk<'_>, sending: &mut Sending) {
+        let Run::Get { machine, .. } = &self.run else { return };
+        if verdict != Verdict::Won {
+            return;
+        }
+        let stale = machine.stale(&self.key);
+        if stale.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(machine.merged().encoded_bytes());
+        machine.merged().encode(&mut bytes);
+        for node in stale {
+            if usize::from(node) == desk.view.me {
+                sending.own_repairs.push((self.key.clone(), machine.merged().clone()));
+            } else {
+                sending.repair(node, &self.key, &bytes);
+            }
+        }
+    }
+}
+
+/// What is known of a write that missed its quorum.
+fn put_failure(machine: &put::Put, own_error: Option<&str>) -> Failure {
+    let (acknowledged, needed) = (machine.acknowledged(), machine.needed());
+    match own_error {
+        Some(error) if acknowledged == 0 && !machine.unsure() => Failure::Storage(error.to_owned()),
+        _ => Failure::WriteUnsure { acknowledged, needed },
+    }
+}

@@ -1,0 +1,133 @@
+//! The start of a round: this node's own reads and writes, in order, and the frames for everybody else.
+
+use super::place::{Forwarding, Place, place, policy};
+use super::slot::{Desk, Run, Sending, Slot};
+use crate::key::StorageKey;
+use crate::message::operation::{Act, Failure, Operation, Outcome};
+use crate::object::digest::Digest;
+use crate::policy::Policy;
+use crate::quorum::{Candidates, TooFew, get, put};
+use crate::replica::write::NotStored;
+use crate::storage::batch::Batch;
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
+
+/// What the start of a round gathers.
+pub struct Starting<'a> {
+    desk: Desk<'a>,
+    now_ms: u64,
+    /// Frames for the peers.
+    pub sending: Sending,
+    /// This node's own writes.
+    pub batch: Batch,
+    /// The slots of those.
+    pub own_puts: Vec<u32>,
+    /// Whether one of them must be fsynced.
+    pub sync: bool,
+    /// Slots handed to other coordinators.
+    pub away: SmallVec<[(u16, Vec<u32>); 2]>,
+}
+
+impl<'a> Starting<'a> {
+    /// Nothing started yet.
+    pub fn new(desk: Desk<'a>) -> Starting<'a> {
+        Starting {
+            now_ms: desk.coordinator.now_ms(),
+            desk,
+            sending: Sending::default(),
+            batch: Batch::new(),
+            own_puts: Vec::new(),
+            sync: false,
+            away: SmallVec::new(),
+        }
+    }
+
+    /// Starts one operation.
+    pub fn begin(&mut self, at: u32, operation: Operation, forwarding: Forwarding, avoid: &[u16]) -> Slot {
+        let policy = policy(self.desk.view, &operation);
+        match place(self.desk.view, &operation.key, policy.n, forwarding, avoid) {
+            Place::At(node) => {
+                self.desk.coordinator.stats.forwarded.fetch_add(1, Ordering::Relaxed);
+                match self.away.iter_mut().find(|(to, _)| *to == node) {
+                    Some((_, slots)) => slots.push(at),
+                    None => self.away.push((node, vec![at])),
+                }
+                let w = if matches!(operation.act, Act::Get) { 0 } else { policy.w };
+                let key = operation.key.clone();
+                Slot::new(key, Run::Away { operation: Some(operation), w })
+            }
+            Place::Here(candidates) => match operation.act {
+                Act::Get => self.begin_get(at, operation.key, policy, candidates),
+                _ => self.begin_put(at, operation, policy, candidates),
+            },
+        }
+    }
+
+    fn begin_get(&mut self, at: u32, key: StorageKey, policy: Policy, candidates: Candidates) -> Slot {
+        self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
+        let wanted = get::Wanted { n: policy.n, r: policy.r, sloppy: policy.sloppy, conflict: policy.conflict };
+        let me = self.desk.view.me as u16;
+        let (mut machine, mut asks) = match get::Get::start(me, candidates, wanted) {
+            Ok(started) => started,
+            Err(few) => return self.refused(key, few),
+        };
+        let mut own = Digest::default();
+        if asks.first() == Some(&me) {
+            asks.remove(0);
+            match self.desk.coordinator.replica.read(&key) {
+                Ok(object) => {
+                    own = object.digest(&key);
+                    machine.answered(&key, me, own, Some(object));
+                }
+                Err(_) => asks.extend(machine.failed(me)),
+            }
+        }
+        let mut slot = Slot::new(key, Run::Get { machine, own });
+        slot.ask(&asks, at, &mut self.sending);
+        slot.decide(&self.desk, &mut self.sending);
+        slot
+    }
+
+    fn begin_put(
+        &mut self,
+        at: u32,
+        operation: Operation,
+        policy: Policy,
+        candidates: Candidates,
+    ) -> Slot {
+        self.desk.coordinator.stats.puts.fetch_add(1, Ordering::Relaxed);
+        let wanted = put::Wanted { n: policy.n, w: policy.w, dw: policy.dw, sloppy: policy.sloppy };
+        let me = self.desk.view.me as u16;
+        let key = operation.key;
+        let (machine, mut sends) = match put::Put::start(me, candidates, wanted) {
+            Ok(started) => started,
+            Err(few) => return self.refused(key, few),
+        };
+        let own = sends.iter().position(|send| send.to == me).map(|place| sends.remove(place));
+        let home = own.as_ref().and_then(|own| own.home).map(|home| self.desk.tag(home));
+        let replica = self.desk.coordinator.replica.clone();
+        let (conflict, now_ms) = (policy.conflict, self.now_ms);
+        let stored = match &operation.act {
+            Act::Put(put) => replica.put(&mut self.batch, &key, put, conflict, home, now_ms),
+            Act::Expire { at, seen } => replica.expire(&mut self.batch, &key, seen, *at, conflict, home, now_ms),
+            Act::Get => Err(NotStored::Raced),
+        };
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(NotStored::Raced) => return Slot::over(key, Outcome::Raced),
+            Err(NotStored::Failed(failure)) => return Slot::over(key, Outcome::Failed(failure)),
+        };
+        self.own_puts.push(at);
+        self.sync |= own.is_some_and(|own| own.sync);
+        let run = Run::Put { machine, stored: Some(stored), own_error: None };
+        let slot = Slot::new(key, run);
+        slot.send(&sends, at, &self.desk, &mut self.sending);
+        slot
+    }
+
+    fn refused(&self, key: StorageKey, few: TooFew) -> Slot {
+        self.desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
+        Slot::over(key, Outcome::Failed(Failure::NoReplicas { reachable: few.reachable, needed: few.needed }))
+    }
+}
+

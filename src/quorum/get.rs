@@ -1,0 +1,275 @@
+//! Counting a read (§4.5): the coordinator's own copy and the R−1 best peers; the next when one is slow or fails.
+
+use super::{Candidate, Candidates, TooFew, Verdict, countable};
+use crate::key::StorageKey;
+use crate::object::Object;
+use crate::object::digest::Digest;
+use crate::policy::Conflict;
+use smallvec::SmallVec;
+
+/// What a read asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// N.
+    pub n: u8,
+    /// R.
+    pub r: u8,
+    /// Whether fallbacks count.
+    pub sloppy: bool,
+    /// How replicas' answers are merged.
+    pub conflict: Conflict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Asked,
+    /// Answered with an object of this digest.
+    Answered(Digest),
+    Failed,
+}
+
+/// Nodes to ask.
+pub type Asks = SmallVec<[u16; 4]>;
+
+/// One read being counted.
+#[derive(Clone, Debug)]
+pub struct Get {
+    candidates: Candidates,
+    states: SmallVec<[State; 4]>,
+    wanted: Wanted,
+    merged: Object,
+}
+
+impl Get {
+    /// Starts a read coordinated by `me`. The nodes to ask are returned; if `me` is among them it comes first: read the
+    /// local copy before asking the others, so that they can be told its digest.
+    pub fn start(me: u16, candidates: Candidates, wanted: Wanted) -> Result<(Get, Asks), TooFew> {
+        let reachable = countable(&candidates, wanted.n, wanted.sloppy);
+        if reachable < wanted.r {
+            return Err(TooFew { reachable, needed: wanted.r });
+        }
+        let states = candidates.iter().map(|_| State::Idle).collect();
+        let mut get = Get { candidates, states, wanted, merged: Object::default() };
+        let mut asks = Asks::new();
+        let mine = get.candidates.iter().position(|candidate| candidate.node == me && get.may_ask(candidate));
+        if let Some(at) = mine.filter(|at| get.candidates[*at].home || get.stands_in(*at)) {
+            get.states[at] = State::Asked;
+            asks.push(me);
+        }
+        asks.extend(get.ask_more());
+        Ok((get, asks))
+    }
+
+    /// A replica answered with what it holds; `None`: the same as the coordinator's own copy.
+    pub fn answered(&mut self, key: &StorageKey, node: u16, own: Digest, object: Option<Object>) {
+        let Some(at) = self.position(node) else { return };
+        let digest = object.as_ref().map_or(own, |object| object.digest(key));
+        self.states[at] = State::Answered(digest);
+        if let Some(object) = object {
+            let merged = std::mem::take(&mut self.merged);
+            self.merged = merged.merge(object, self.wanted.conflict);
+        }
+    }
+
+    /// A replica refused, broke off, or is too late: whom to ask instead.
+    pub fn failed(&mut self, node: u16) -> Asks {
+        if let Some(at) = self.position(node) {
+            if !matches!(self.states[at], State::Answered(_)) {
+                self.states[at] = State::Failed;
+            }
+        }
+        self.ask_more()
+    }
+
+    /// How it stands.
+    pub fn verdict(&self) -> Verdict {
+        let answered = self.answers();
+        let open = self.states.iter().filter(|state| **state == State::Asked).count();
+        match usize::from(self.wanted.r) {
+            r if usize::from(answered) >= r => Verdict::Won,
+            r if usize::from(answered) + open < r => Verdict::Lost,
+            _ => Verdict::Pending,
+        }
+    }
+
+    /// How many have answered.
+    pub fn answers(&self) -> u8 {
+        let answered = self.states.iter().filter(|state| matches!(state, State::Answered(_))).count();
+        u8::try_from(answered).unwrap_or(u8::MAX)
+    }
+
+    /// What those who answered hold together.
+    pub fn merged(&self) -> &Object {
+        &self.merged
+    }
+
+    /// The *homes* that answered with less than [`Get::merged`]: they are to be repaired (§5). Fallbacks are not: their
+    /// copies are on loan.
+    pub fn stale(&self, key: &StorageKey) -> SmallVec<[u16; 4]> {
+        let whole = self.merged.digest(key);
+        let stale = |state: &State| matches!(state, State::Answered(digest) if *digest != whole);
+        let pairs = self.candidates.iter().zip(&self.states);
+        pairs.filter(|(candidate, state)| candidate.home && stale(state)).map(|(candidate, _)| candidate.node).collect()
+    }
+
+    /// How many are needed.
+    pub fn needed(&self) -> u8 {
+        self.wanted.r
+    }
+
+    /// Whether another node could still be asked in the place of one that is late.
+    pub fn has_spare(&self) -> bool {
+        let spare = |(candidate, state): (&Candidate, &State)| *state == State::Idle && self.may_ask(candidate);
+        self.candidates.iter().zip(&self.states).any(spare)
+    }
+
+    fn position(&self, node: u16) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.node == node)
+    }
+
+    fn may_ask(&self, candidate: &Candidate) -> bool {
+        candidate.reachable && (self.wanted.sloppy || candidate.home)
+    }
+
+    /// Whether a fallback is among the first N healthy nodes.
+    fn stands_in(&self, at: usize) -> bool {
+        self.candidates[..at].iter().filter(|candidate| candidate.reachable).count() < usize::from(self.wanted.n)
+    }
+
+    /// Asks until R are answered or on their way, in preference order.
+    fn ask_more(&mut self) -> Asks {
+        let on_the_way = |state: &&State| matches!(state, State::Asked | State::Answered(_));
+        let mut missing = usize::from(self.wanted.r).saturating_sub(self.states.iter().filter(on_the_way).count());
+        let mut asks = Asks::new();
+        for at in 0..self.candidates.len() {
+            let candidate = self.candidates[at];
+            if missing > 0 && self.states[at] == State::Idle && self.may_ask(&candidate) {
+                self.states[at] = State::Asked;
+                asks.push(candidate.node);
+                missing -= 1;
+            }
+        }
+        asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Actor, Dot, Hlc, NodeTag};
+    use crate::object::Sibling;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn candidates(spec: &str) -> Candidates {
+        let read = |(node, letter): (usize, char)| Candidate {
+            node: node as u16,
+            home: letter.eq_ignore_ascii_case(&'h'),
+            reachable: letter.is_ascii_uppercase(),
+        };
+        spec.chars().enumerate().map(read).collect()
+    }
+
+    fn wanted(r: u8, sloppy: bool) -> Wanted {
+        Wanted { n: 3, r, sloppy, conflict: Conflict::Siblings }
+    }
+
+    fn key() -> StorageKey {
+        StorageKey::new(0, b"key").unwrap()
+    }
+
+    fn object(node: u64, hlc: u64) -> Object {
+        let dot = Dot { hlc: Hlc(hlc), actor: Actor { node: NodeTag(node), birth: Hlc(1) } };
+        let mut object = Object::default();
+        object.overwrite(Sibling::new(dot, NodeTag(node), Some(Bytes::from_static(b"v")), None));
+        object
+    }
+
+    #[test]
+    fn own_copy_first_then_the_best_peers() {
+        let (mut get, asks) = Get::start(2, candidates("HHHF"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [2, 0]);
+        let own = object(7, 5);
+        get.answered(&key(), 2, Digest(0), Some(own.clone()));
+        assert_eq!(get.verdict(), Verdict::Pending);
+        get.answered(&key(), 0, own.digest(&key()), None);
+        assert_eq!(get.verdict(), Verdict::Won);
+        assert_eq!(get.merged(), &own);
+        assert!(get.stale(&key()).is_empty());
+    }
+
+    #[test]
+    fn a_stale_home_is_named_for_repair_and_a_concurrent_value_is_kept() {
+        let (mut get, _) = Get::start(0, candidates("HHH"), wanted(3, true)).unwrap();
+        let (a, b) = (object(7, 5), object(8, 6));
+        get.answered(&key(), 0, Digest(0), Some(a.clone()));
+        get.answered(&key(), 1, a.digest(&key()), Some(b));
+        get.answered(&key(), 2, a.digest(&key()), Some(Object::default()));
+        assert_eq!(get.merged().siblings.len(), 2);
+        assert_eq!(get.stale(&key()).as_slice(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn who_fails_is_replaced_and_when_nobody_is_left_it_is_lost() {
+        let (mut get, asks) = Get::start(0, candidates("HHHF"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [0, 1]);
+        assert_eq!(get.failed(1).as_slice(), [2]);
+        assert_eq!(get.failed(2).as_slice(), [3]);
+        assert_eq!(get.verdict(), Verdict::Pending);
+        assert!(get.failed(3).is_empty());
+        assert_eq!(get.verdict(), Verdict::Lost);
+        assert_eq!(Get::start(0, candidates("Hhh"), wanted(2, true)).err(), Some(TooFew { reachable: 1, needed: 2 }));
+    }
+
+    #[test]
+    fn strict_asks_homes_only() {
+        let (mut get, asks) = Get::start(0, candidates("HhHF"), wanted(2, false)).unwrap();
+        assert_eq!(asks.as_slice(), [0, 2]);
+        assert!(get.failed(2).is_empty());
+        assert_eq!(get.verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn a_fallback_that_coordinates_counts_only_when_a_home_is_away() {
+        let (_, asks) = Get::start(3, candidates("HHHF"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [0, 1]);
+        let (_, asks) = Get::start(3, candidates("hHHF"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [3, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_node_is_asked_twice_and_r_answers_win(
+            ups in proptest::collection::vec(any::<bool>(), 5),
+            r in 1u8..=3,
+            sloppy in any::<bool>(),
+            oks in proptest::collection::vec(any::<bool>(), 10),
+        ) {
+            let spec: String =
+                ups.iter().zip("hhhff".chars()).map(|(up, c)| if *up { c.to_ascii_uppercase() } else { c }).collect();
+            let Ok((mut get, asks)) = Get::start(0, candidates(&spec), wanted(r, sloppy)) else { return Ok(()) };
+            let mut open: Vec<u16> = asks.to_vec();
+            let mut ever = open.clone();
+            let (mut answered, mut oks) = (0, oks.into_iter());
+            while let Some(node) = open.pop() {
+                prop_assert_eq!(get.verdict(), Verdict::Pending);
+                if oks.next().unwrap_or(true) {
+                    answered += 1;
+                    get.answered(&key(), node, Digest(0), None);
+                } else {
+                    for next in get.failed(node) {
+                        prop_assert!(!ever.contains(&next) && ups[usize::from(next)]);
+                        prop_assert!(sloppy || next < 3);
+                        ever.push(next);
+                        open.push(next);
+                    }
+                }
+                if get.verdict() != Verdict::Pending {
+                    break;
+                }
+            }
+            prop_assert_eq!(get.verdict(), if answered >= r { Verdict::Won } else { Verdict::Lost });
+        }
+    }
+}

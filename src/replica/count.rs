@@ -1,0 +1,128 @@
+//! How many keys there are, by partition and database, kept beside the writes so that DBSIZE need not count.
+//!
+//! A key counts while any sibling has a value. One that has expired still counts here until it is overwritten; where a
+//! partition holds keys that expire, [`super::Replica::count`] looks at each.
+
+use super::Replica;
+use super::clock::wall_ms;
+use crate::codec::{self, Damaged, Reader, put_i64};
+use crate::key::{DATABASES, Partition, Partitions, StorageKey};
+use crate::object::Object;
+use crate::object::record::Record;
+use crate::storage::engine::Space;
+use crate::storage::error::StorageError;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Keys of one partition in one database.
+#[derive(Debug, Default)]
+struct Cell {
+    keys: AtomicI64,
+    expires: AtomicI64,
+}
+
+/// The counters: one cell for each partition and database.
+#[derive(Debug)]
+pub struct Counts {
+    partitions: Partitions,
+    cells: Vec<Cell>,
+}
+
+impl Counts {
+    pub(super) fn new(partitions: Partitions) -> Counts {
+        let cells = (0..partitions.count() as usize * usize::from(DATABASES)).map(|_| Cell::default()).collect();
+        Counts { partitions, cells }
+    }
+
+    /// A record changes from one object to another.
+    pub(super) fn change(&self, key: &StorageKey, before: (bool, bool), after: (bool, bool)) {
+        if before != after {
+            let cell = self.cell(self.partitions.of(key.token()), key.database());
+            cell.keys.fetch_add(i64::from(after.0) - i64::from(before.0), Ordering::Relaxed);
+            cell.expires.fetch_add(i64::from(after.1) - i64::from(before.1), Ordering::Relaxed);
+        }
+    }
+
+    fn cell(&self, partition: Partition, database: u8) -> &Cell {
+        &self.cells[usize::from(partition.0) * usize::from(DATABASES) + usize::from(database)]
+    }
+}
+
+/// What an object adds to its cell: a key, an expiring key.
+pub(super) fn weight(object: &Object) -> (bool, bool) {
+    (object.has_value(), object.has_expiry())
+}
+
+impl Replica {
+    /// Counts all records once, at start after an unclean stop. Reads the whole store.
+    pub fn count_all(&self) -> Result<(), StorageError> {
+        self.store.scan(Space::Objects, &[], None, &mut |key, value| {
+            if let Some((key, object)) = decode(key, value) {
+                self.counts.change(&key, (false, false), weight(&object));
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The counters as bytes, for a file written at a clean stop: pairs of keys and expires as i64, by partition, then
+    /// database.
+    pub fn counts_saved(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for cell in &self.counts.cells {
+            put_i64(&mut out, cell.keys.load(Ordering::Relaxed));
+            put_i64(&mut out, cell.expires.load(Ordering::Relaxed));
+        }
+        out
+    }
+
+    /// Takes the counters of a clean stop. A damaged or foreign file is an error: count instead.
+    pub fn counts_restored(&self, saved: &[u8]) -> Result<(), Damaged> {
+        let mut reader = Reader::new(saved);
+        if saved.len() != self.counts.cells.len() * 16 {
+            return Err(codec::Damaged::Malformed("number of partitions"));
+        }
+        for cell in &self.counts.cells {
+            cell.keys.store(reader.i64()?, Ordering::Relaxed);
+            cell.expires.store(reader.i64()?, Ordering::Relaxed);
+        }
+        reader.finish()
+    }
+
+    /// How many live keys of a database lie in a partition here. Looks at each when some expire: reads the disk.
+    pub fn count(&self, partition: Partition, database: u8) -> Result<u64, StorageError> {
+        let cell = self.counts.cell(partition, database);
+        if cell.expires.load(Ordering::Relaxed) == 0 {
+            return Ok(u64::try_from(cell.keys.load(Ordering::Relaxed)).unwrap_or(0));
+        }
+        let (from, to) = self.counts.partitions.range(partition);
+        let (now_ms, mut live) = (wall_ms(), 0);
+        self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
+            let object = decode(key, value).filter(|(key, _)| key.database() == database);
+            live += u64::from(object.is_some_and(|(_, object)| object.shown(now_ms).is_some()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(live)
+    }
+
+    /// Whether this node holds any record at all, deletes included.
+    pub fn holds_data(&self) -> bool {
+        self.counts.cells.iter().any(|cell| cell.keys.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Keys and expiring keys of a database on this node, all its partitions together, expired ones included.
+    pub fn keyspace(&self, database: u8) -> (u64, u64) {
+        let cells = self.counts.cells.iter().skip(database.into()).step_by(DATABASES.into());
+        let sum = |total: (i64, i64), cell: &Cell| {
+            (total.0 + cell.keys.load(Ordering::Relaxed), total.1 + cell.expires.load(Ordering::Relaxed))
+        };
+        let (keys, expires) = cells.fold((0, 0), sum);
+        (keys.max(0) as u64, expires.max(0) as u64)
+    }
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Option<(StorageKey, Object)> {
+    let key = StorageKey::from_bytes(Bytes::copy_from_slice(key))?;
+    let record = Record::decode(&Bytes::copy_from_slice(value)).ok()?;
+    Some((key, record.object))
+}

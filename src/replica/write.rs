@@ -1,0 +1,231 @@
+//! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy.
+
+use super::clock::wall_ms;
+use super::count::weight;
+use super::{Refusal, Replica};
+use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
+use crate::key::StorageKey;
+use crate::message::operation::{Basis, Failure, Put};
+use crate::object::record::{Record, object_bytes};
+use crate::object::{Object, Sibling};
+use crate::policy::Conflict;
+use crate::storage::batch::Batch;
+use crate::storage::engine::Space;
+use bytes::Bytes;
+use std::sync::atomic::Ordering;
+
+/// A client's context further ahead than this is an error.
+const FUTURE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// A write that was stored here and goes to the other replicas.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The object's bytes as they are here now.
+    pub object: Bytes,
+    /// Its context: covers the write and all that was seen here.
+    pub context: Context,
+}
+
+/// Why a write was not made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// This node holds something the writer's reading did not show ([`Basis::Seen`]).
+    Raced,
+    /// The reason; nothing was applied.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotStored {
+    fn from(failure: Failure) -> NotStored {
+        NotStored::Failed(failure)
+    }
+}
+
+/// The actor of a write with an `ID`: the same on every coordinator, so that a retried request replaces itself.
+pub fn request_actor(key: &StorageKey, id: &[u8]) -> Actor {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(&(id.len() as u64).to_le_bytes());
+    hash.update(id);
+    hash.update(key.as_bytes());
+    let hash = hash.digest128();
+    Actor { node: NodeTag((hash >> 64) as u64), birth: Hlc(hash as u64 | 1) }
+}
+
+impl Replica {
+    /// Puts a value (or a delete) under a new dot. `home`: the home this node stands in for, when it is only a fallback.
+    pub fn put(
+        &self,
+        batch: &mut Batch,
+        key: &StorageKey,
+        put: &Put,
+        conflict: Conflict,
+        home: Option<NodeTag>,
+        now_ms: u64,
+    ) -> Result<Stored, NotStored> {
+        let stored = self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
+        self.note_hint(batch, key, home);
+        Ok(stored)
+    }
+
+    /// Sets the expiry register of every live sibling, after taking in what the command has seen.
+    #[allow(clippy::too_many_arguments)]
+    pub fn expire(
+        &self,
+        batch: &mut Batch,
+        key: &StorageKey,
+        seen: &Object,
+        at: Option<u64>,
+        conflict: Conflict,
+        home: Option<NodeTag>,
+        now_ms: u64,
+    ) -> Result<Stored, NotStored> {
+        let stored = self.change(batch, key, |replica, record| {
+            let mut object = take_unraced(record, key, seen, conflict)?;
+            let stamp = replica.stamp(now_ms, object.highest())?;
+            object.expire(now_ms, stamp, at);
+            Ok(Some(Record { birth: record.birth, object }))
+        })?;
+        self.note_hint(batch, key, home);
+        Ok(stored)
+    }
+
+    /// Takes in another replica's copy. A damaged record is replaced by it: the copy is at least something.
+    pub fn merge(
+        &self,
+        batch: &mut Batch,
+        key: &StorageKey,
+        object: Object,
+        conflict: Conflict,
+        home: Option<NodeTag>,
+    ) -> Result<(), Refusal> {
+        self.clock.hear(wall_ms(), object.highest());
+        let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+            let record = match old.as_ref().map(Record::decode).transpose() {
+                Ok(record) => record.unwrap_or_default(),
+                Err(damage) => {
+                    self.note_damage(key, &damage);
+                    Record::default()
+                }
+            };
+            let before = weight(&record.object);
+            let merged = record.object.clone().merge(object, conflict);
+            if merged == record.object && old.is_some() {
+                return ((), None);
+            }
+            self.note_change(key, before, &merged);
+            ((), Some(Record { birth: record.birth, object: merged }.encode()))
+        });
+        merged.map_err(|error| {
+            tracing::error!(%error, "storing a copy failed");
+            Refusal::Storage
+        })?;
+        self.note_hint(batch, key, home);
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        batch: &mut Batch,
+        key: &StorageKey,
+        change: impl FnOnce(&Replica, &Record) -> Result<Option<Record>, NotStored>,
+    ) -> Result<Stored, NotStored> {
+        let changed = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+            let record = match old.as_ref().map(Record::decode).transpose() {
+                Ok(record) => record.unwrap_or_default(),
+                Err(damage) => {
+                    self.note_damage(key, &damage);
+                    return (Err(NotStored::Failed(Failure::Damaged)), None);
+                }
+            };
+            match change(self, &record) {
+                Err(refused) => (Err(refused), None),
+                Ok(None) => (Ok(stored(&record.encode(), &record)), None),
+                Ok(Some(new)) => {
+                    self.note_change(key, weight(&record.object), &new.object);
+                    let bytes = new.encode();
+                    (Ok(stored(&bytes, &new)), Some(bytes))
+                }
+            }
+        });
+        changed.map_err(|error| NotStored::Failed(Failure::Storage(error.to_string())))?
+    }
+
+    fn apply_put(
+        &self,
+        record: &Record,
+        key: &StorageKey,
+        put: &Put,
+        conflict: Conflict,
+        now_ms: u64,
+    ) -> Result<Option<Record>, NotStored> {
+        let requested = put.id.as_ref().map(|id| request_actor(key, id));
+        if requested.is_some_and(|actor| record.object.context.get(&actor).is_some()) {
+            return Ok(None);
+        }
+        let nothing = Context::new();
+        let (mut object, given) = match &put.basis {
+            Basis::Seen(seen) => (take_unraced(record, key, seen, conflict)?, None),
+            Basis::Local => (record.object.clone(), None),
+            Basis::Given(context) => (record.object.clone(), Some(context)),
+            Basis::Nothing => (record.object.clone(), Some(&nothing)),
+        };
+        let given_highest = given.map(Context::highest).unwrap_or_default();
+        if given_highest.ms() > now_ms + FUTURE_MS_MAX {
+            return Err(Failure::ContextFromFuture.into());
+        }
+        let stamp = self.stamp(now_ms, object.highest().max(given_highest))?;
+        let birth = record.birth.filter(|birth| birth.0 >= self.births_valid_from.load(Ordering::Acquire));
+        let birth = birth.unwrap_or(stamp);
+        let actor = requested.unwrap_or(Actor { node: self.tag, birth });
+        let value = put.value.as_ref().map(|value| Bytes::copy_from_slice(value));
+        let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, value, put.expiry);
+        match given {
+            None => object.overwrite(sibling),
+            Some(context) => {
+                object.put(context, sibling, conflict);
+                self.check_siblings(&object)?;
+            }
+        }
+        Ok(Some(Record { birth: Some(birth), object }))
+    }
+
+    fn check_siblings(&self, object: &Object) -> Result<(), Failure> {
+        let limit = self.siblings_max.load(Ordering::Relaxed);
+        match object.siblings.len() {
+            count if count > limit as usize => Err(Failure::SiblingsFull { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, Failure> {
+        self.clock.stamp(now_ms, above).map_err(|_| Failure::ClockSpent)
+    }
+
+    fn note_change(&self, key: &StorageKey, before: (bool, bool), after: &Object) {
+        self.counts.change(key, before, weight(after));
+        if after.siblings.len() > 1 {
+            self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Remembers beside the object for whom it is held (§4.6): home tag ‖ storage key → nothing.
+    fn note_hint(&self, batch: &mut Batch, key: &StorageKey, home: Option<NodeTag>) {
+        let Some(home) = home else { return };
+        let mut name = Vec::with_capacity(8 + key.as_bytes().len());
+        name.extend_from_slice(&home.0.to_be_bytes());
+        name.extend_from_slice(key.as_bytes());
+        self.store.put_other(batch, Space::Hints, Bytes::from(name), Some(Bytes::new()));
+        self.stats.hints_taken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn stored(bytes: &Bytes, record: &Record) -> Stored {
+    Stored { object: object_bytes(bytes), context: record.object.context.clone() }
+}
+
+/// What is here together with what the command has seen, unless something is here that it has not seen.
+fn take_unraced(record: &Record, key: &StorageKey, seen: &Object, conflict: Conflict) -> Result<Object, NotStored> {
+    let whole = record.object.clone().merge(seen.clone(), conflict);
+    let same = whole.digest(key) == seen.digest(key) && seen.context.descends(&record.object.context);
+    if same { Ok(whole) } else { Err(NotStored::Raced) }
+}

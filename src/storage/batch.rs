@@ -1,0 +1,93 @@
+//! A batch: the slips one caller hands in together.
+//!
+//! # Contract
+//! - [`Store::edit`](super::store::Store::edit) and its like add to a batch; [`Store::submit`](super::store::Store::submit)
+//!   hands it in. Changed objects are visible from the edit on.
+//! - A batch is committed in one piece, with one exception: when another batch touches one of its keys before it is
+//!   submitted, that key's newest value may be committed with the other batch already.
+//! - A batch that is dropped is committed all the same, since others may have read its values; nobody is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::engine::{Space, Write, check_key};
+use super::error::StorageError;
+
+/// What an edit does to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Leaves it as it is. The batch still completes only after the value that was seen is committed.
+    Keep,
+    /// Replaces it.
+    Put(Bytes),
+    /// Removes it.
+    Remove,
+}
+
+/// Changes that belong together. See the module.
+#[derive(Default)]
+pub struct Batch {
+    pub(super) core: Option<Arc<Core>>,
+    pub(super) parts: Parts,
+}
+
+/// What a batch is made of.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// Keys of objects that were changed, or seen uncommitted.
+    pub touched: Vec<Bytes>,
+    /// Changes to the other spaces.
+    pub others: Vec<Write>,
+    /// The size of all this, for back-pressure.
+    pub bytes: u64,
+    /// The store's count of failed groups before the first edit.
+    pub failures_seen: Option<u64>,
+    /// A change that cannot be made: the whole batch is refused.
+    pub refused: Option<StorageError>,
+}
+
+/// What a change costs beside its key and value.
+const OVERHEAD_BYTES: u64 = 96;
+
+impl Batch {
+    /// An empty one.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Whether submitting it would write nothing and wait for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
+impl Parts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.touched.is_empty() && self.others.is_empty() && self.refused.is_none()
+    }
+
+    pub(super) fn touch(&mut self, key: Bytes, value_bytes: usize) {
+        self.bytes += OVERHEAD_BYTES + (key.len() + value_bytes) as u64;
+        self.touched.push(key);
+    }
+
+    pub(super) fn put_other(&mut self, space: Space, key: Bytes, value: Option<Bytes>) {
+        if let Err(error) = check_key(&key) {
+            self.refused = Some(error);
+            return;
+        }
+        self.bytes += OVERHEAD_BYTES + (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64;
+        self.others.push(Write { space, key, value });
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        if let Some(core) = self.core.take().filter(|_| !parts.is_empty()) {
+            core.submit(parts, false, Box::new(|_| ()));
+        }
+    }
+}

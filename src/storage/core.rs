@@ -1,0 +1,170 @@
+//! What the store, its commit thread and its batches share: the way from a submission to the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::batch::Parts;
+use super::commit::{Committer, Outcomes};
+use super::engine::Engine;
+use super::error::StorageError;
+use super::home::{BatchMark, Home};
+use super::overlay::Overlay;
+use super::queue::{Queue, Submission};
+use super::stats::Counters;
+use super::store::{Done, Fsync, StoreSettings};
+
+/// No group is larger than this and one submission, so that one commit does not fill a memtable.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
+
+/// What the store shares with its commit thread and with batches.
+pub(super) struct Core {
+    pub engine: Arc<dyn Engine>,
+    pub home: Option<Arc<Home>>,
+    pub overlay: Overlay,
+    pub counters: Counters,
+    pub synced: Notify,
+    pub disk_full: AtomicBool,
+    pub queue: Queue,
+    pub room: Notify,
+    pub settings: StoreSettings,
+    fsync: AtomicU8,
+    committer: Mutex<Committer>,
+    clean_stop: AtomicBool,
+    finished: AtomicBool,
+}
+
+impl Core {
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        settings: StoreSettings,
+        home: Option<Arc<Home>>,
+        last: BatchMark,
+    ) -> Core {
+        let core = Core {
+            engine,
+            home,
+            overlay: Overlay::new(),
+            counters: Counters::starting_at(last.number),
+            synced: Notify::new(),
+            disk_full: AtomicBool::new(false),
+            queue: Queue::default(),
+            room: Notify::new(),
+            fsync: AtomicU8::new(settings.fsync as u8),
+            settings,
+            committer: Mutex::new(Committer::new(last)),
+            clean_stop: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        };
+        core.look_at_disk();
+        core
+    }
+
+    pub(super) fn set_fsync(&self, fsync: Fsync) {
+        self.fsync.store(fsync as u8, Ordering::Relaxed);
+        self.queue.nudge();
+    }
+
+    /// From now on edits are refused, and the end, when it comes, counts as a clean one.
+    pub(super) fn announce_stop(&self) {
+        self.clean_stop.store(true, Ordering::Release);
+    }
+
+    pub(super) fn fsync(&self) -> Fsync {
+        match self.fsync.load(Ordering::Relaxed) {
+            n if n == Fsync::Always as u8 => Fsync::Always,
+            n if n == Fsync::EverySec as u8 => Fsync::EverySec,
+            _ => Fsync::No,
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), StorageError> {
+        if self.disk_full.load(Ordering::Relaxed) {
+            return Err(StorageError::DiskFull { free_bytes_min: self.settings.free_bytes_min });
+        }
+        if self.clean_stop.load(Ordering::Relaxed) { Err(StorageError::Stopped) } else { Ok(()) }
+    }
+
+    pub(super) fn submit(&self, parts: Parts, sync: bool, done: Done) {
+        self.counters.queued_bytes.fetch_add(parts.bytes, Ordering::AcqRel);
+        let submission = Submission { parts, sync, done };
+        let refused = if !self.settings.inline {
+            self.queue.push(submission).err()
+        } else if self.queue.is_closed() {
+            Some(submission)
+        } else {
+            self.commit(&mut vec![submission]);
+            None
+        };
+        if let Some(refused) = refused {
+            self.counters.queued_bytes.fetch_sub(refused.parts.bytes, Ordering::AcqRel);
+            (refused.done)(Err(StorageError::Stopped));
+        }
+    }
+
+    /// The commit thread's life.
+    pub(super) fn run(&self) {
+        let mut taken = Vec::new();
+        let mut group = Vec::new();
+        loop {
+            let until = self.committer.lock().wake_at(self);
+            if !self.queue.take(&mut taken, until) {
+                break;
+            }
+            let mut bytes = 0;
+            for submission in taken.drain(..) {
+                bytes += submission.parts.bytes;
+                group.push(submission);
+                if bytes > GROUP_BYTES_MAX {
+                    self.commit(&mut group);
+                    bytes = 0;
+                }
+            }
+            if !group.is_empty() {
+                self.commit(&mut group);
+            }
+            self.committer.lock().upkeep(self);
+        }
+        self.finish();
+    }
+
+    /// Commits a group, then tells everyone in it; empties it.
+    fn commit(&self, group: &mut Vec<Submission>) {
+        let mut outcomes = Outcomes::with_capacity(group.len());
+        self.committer.lock().commit(self, group, &mut outcomes);
+        self.room.notify_waiters();
+        for (done, outcome) in outcomes {
+            // One caller's mistake must not end the thread that everyone depends on.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(outcome))).is_err() {
+                tracing::error!("a completion panicked; the commit itself stands");
+            }
+        }
+        if self.settings.inline {
+            self.committer.lock().write_mark(self);
+        }
+    }
+
+    /// The end, once.
+    pub(super) fn finish(&self) {
+        if self.finished.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Dropped without a stop: the process may as well have been killed, and in a simulation it was.
+        if self.clean_stop.load(Ordering::Acquire) {
+            let clean = self.counters.failures.load(Ordering::Acquire) == 0;
+            self.committer.lock().finish(self, clean);
+        }
+    }
+
+    /// Notes the engine's size and whether the disk still has room.
+    pub(super) fn look_at_disk(&self) {
+        self.counters.note_disk_bytes(self.engine.disk_bytes());
+        let Some(home) = self.home.as_ref().filter(|_| self.settings.free_bytes_min > 0) else { return };
+        let full = home.free_bytes().is_some_and(|free| free < self.settings.free_bytes_min);
+        if self.disk_full.swap(full, Ordering::Relaxed) != full {
+            tracing::warn!(full, floor_bytes = self.settings.free_bytes_min, "free disk space crossed the floor");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The store's counters: written by the commit thread, read by anyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a store has done and is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Bytes submitted and not yet committed.
+    pub queued_bytes: u64,
+    /// Keys changed and not yet committed.
+    pub uncommitted_keys: u64,
+    /// Batches handed in.
+    pub submissions: u64,
+    /// Engine commits.
+    pub commits: u64,
+    /// Keys written by them.
+    pub writes: u64,
+    /// Keys in the last commit.
+    pub commit_keys_last: u64,
+    /// Keys in the largest commit.
+    pub commit_keys_most: u64,
+    /// Groups that failed.
+    pub failures: u64,
+    /// Fsyncs.
+    pub syncs: u64,
+    /// Fsyncs of every second that failed.
+    pub sync_failures: u64,
+    /// How long the last one took, the write before it included, in microseconds.
+    pub sync_last_us: u64,
+    /// The number of the last engine batch.
+    pub number: u64,
+    /// The number of the last one that is fsynced.
+    pub durable_number: u64,
+    /// What the engine took up on disk when last looked at.
+    pub disk_bytes: u64,
+    /// Edits are refused for want of space.
+    pub disk_full: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub queued_bytes: AtomicU64,
+    pub submissions: AtomicU64,
+    pub failures: AtomicU64,
+    pub sync_failures: AtomicU64,
+    pub durable_number: AtomicU64,
+    commits: AtomicU64,
+    writes: AtomicU64,
+    commit_keys_last: AtomicU64,
+    commit_keys_most: AtomicU64,
+    syncs: AtomicU64,
+    sync_last_us: AtomicU64,
+    number: AtomicU64,
+    disk_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Counters of a store whose engine ended with batch `number`, which is durable: recovery saw to it.
+    pub(super) fn starting_at(number: u64) -> Counters {
+        Counters { number: AtomicU64::new(number), durable_number: AtomicU64::new(number), ..Counters::default() }
+    }
+
+    /// All but what lies outside the counters.
+    pub(super) fn read(&self) -> StoreStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        StoreStats {
+            queued_bytes: read(&self.queued_bytes),
+            submissions: read(&self.submissions),
+            commits: read(&self.commits),
+            writes: read(&self.writes),
+            commit_keys_last: read(&self.commit_keys_last),
+            commit_keys_most: read(&self.commit_keys_most),
+            failures: read(&self.failures),
+            syncs: read(&self.syncs),
+            sync_failures: read(&self.sync_failures),
+            sync_last_us: read(&self.sync_last_us),
+            number: read(&self.number),
+            durable_number: read(&self.durable_number),
+            disk_bytes: read(&self.disk_bytes),
+            ..StoreStats::default()
+        }
+    }
+
+    pub(super) fn note_disk_bytes(&self, bytes: u64) {
+        self.disk_bytes.store(bytes, Ordering::Release);
+    }
+
+    pub(super) fn committed(&self, number: u64, keys: u64) {
+        self.number.store(number, Ordering::Release);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(keys, Ordering::Relaxed);
+        self.commit_keys_last.store(keys, Ordering::Relaxed);
+        self.commit_keys_most.fetch_max(keys, Ordering::Relaxed);
+    }
+
+    pub(super) fn synced(&self, number: u64, took: Duration) {
+        self.durable_number.store(number, Ordering::Release);
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_last_us.store(took.as_micros() as u64, Ordering::Relaxed);
+    }
+}

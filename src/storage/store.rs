@@ -1,0 +1,273 @@
+//! The store: reading and changing records, with one thread that commits.
+//!
+//! See [`storage`](super) for the picture. A change happens on the caller's thread, under the key's lock, and is visible
+//! at once; the commit thread writes it down with everybody else's and then says so. Callers never wait for the disk,
+//! except where a read misses.
+//!
+//! # Contract
+//! - [`edit`](Store::edit) is atomic per key. The closure runs under a lock: it must not call the store, nor block.
+//! - A `done` closure runs on the commit thread once its whole group is committed, in the order of submission: it must
+//!   be cheap and must not wait for the store. With [`StoreSettings::inline`] it runs inside `submit`.
+//! - Readers may see what is not committed, as they may see another replica's write that missed its quorum.
+//! - Submit only after [`flushed`](Store::flushed) has been awaited now and then: that is what bounds the queue.
+//! - When the disk has less space than the floor, edits are refused until there is more; reads and commits go on.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::batch::{Batch, Edit, Parts};
+use super::core::Core;
+use super::engine::{Engine, Space, check_key};
+use super::error::StorageError;
+use super::home::{BatchMark, Home};
+use super::stats::StoreStats;
+
+/// The key in [`Space::Meta`] under which every commit leaves its number and checksum.
+pub const BATCH_KEY: Bytes = Bytes::from_static(b"batch");
+
+/// When commits are fsynced: Redis's `appendfsync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before anyone is told.
+    Always,
+    /// Once a second.
+    EverySec,
+    /// When the operating system likes.
+    No,
+}
+
+/// How a store works.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// When commits are fsynced.
+    pub fsync: Fsync,
+    /// No thread: every submission is committed by its caller, and nothing happens by itself; whoever wants a sync every
+    /// second calls [`Store::sync`]. For simulation.
+    pub inline: bool,
+    /// Beyond this many bytes on the way, [`Store::flushed`] waits.
+    pub queued_bytes_max: u64,
+    /// Below this much free disk space edits are refused; zero: never.
+    pub free_bytes_min: u64,
+}
+
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings { fsync: Fsync::EverySec, inline: false, queued_bytes_max: 32 << 20, free_bytes_min: 0 }
+    }
+}
+
+/// A batch is in the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// It has been fsynced, too.
+    pub durable: bool,
+    /// The number of the engine batch it went in with, or of the last one; see [`Store::durable`].
+    pub number: u64,
+}
+
+/// What is told when a batch is committed, or not.
+pub type Done = Box<dyn FnOnce(Result<Committed, StorageError>) + Send>;
+
+/// The store. See the module.
+pub struct Store {
+    core: Arc<Core>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// A store on an engine that ended with batch `last`. With a home it keeps the mark there. Fails when the commit
+    /// thread cannot be started.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        settings: StoreSettings,
+        home: Option<Arc<Home>>,
+        last: BatchMark,
+    ) -> std::io::Result<Store> {
+        let inline = settings.inline;
+        let core = Arc::new(Core::new(engine, settings, home, last));
+        let thread = match inline {
+            true => None,
+            false => {
+                let core = core.clone();
+                Some(std::thread::Builder::new().name("commit".into()).spawn(move || core.run())?)
+            }
+        };
+        Ok(Store { core, thread: Mutex::new(thread) })
+    }
+
+    /// The record of a key in [`Space::Objects`]: the newest, committed or not. May read the disk.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        match self.core.overlay.get(key) {
+            Some(value) => Ok(value),
+            None => self.core.engine.get(Space::Objects, key),
+        }
+    }
+
+    /// What is committed under a key of another space.
+    pub fn get_other(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.core.engine.get(space, key)
+    }
+
+    /// Changes a record: `change` gets the newest one and returns an answer for the caller and the new record; none
+    /// leaves it as it is. As [`Store::edit`], for those who never remove.
+    pub fn update<T>(
+        &self,
+        batch: &mut Batch,
+        key: Bytes,
+        change: impl FnOnce(Option<Bytes>) -> (T, Option<Bytes>),
+    ) -> Result<T, StorageError> {
+        self.edit(batch, key, |old| {
+            let (answer, new) = change(old);
+            (answer, new.map_or(Edit::Keep, Edit::Put))
+        })
+    }
+
+    /// Changes a record, atomically among all who change that key. The new record is visible at once and goes to disk
+    /// with the batch. On an error nothing was changed.
+    pub fn edit<T>(
+        &self,
+        batch: &mut Batch,
+        key: Bytes,
+        change: impl FnOnce(Option<Bytes>) -> (T, Edit),
+    ) -> Result<T, StorageError> {
+        let core = &*self.core;
+        check_key(&key)?;
+        core.check_open()?;
+        batch.core.get_or_insert_with(|| self.core.clone());
+        batch.parts.failures_seen.get_or_insert_with(|| core.counters.failures.load(Ordering::Acquire));
+        let locked = core.overlay.lock(&key);
+        let uncommitted = core.overlay.get(&key);
+        let seen_uncommitted = uncommitted.is_some();
+        let old = match uncommitted {
+            Some(value) => value,
+            None => core.engine.get(Space::Objects, &key)?,
+        };
+        let (answer, edit) = change(old);
+        let value = match edit {
+            Edit::Keep if !seen_uncommitted => return Ok(answer),
+            Edit::Keep => {
+                batch.parts.touch(key, 0);
+                return Ok(answer);
+            }
+            Edit::Put(value) => Some(value),
+            Edit::Remove => None,
+        };
+        batch.parts.touch(key.clone(), value.as_ref().map_or(0, Bytes::len));
+        core.overlay.put(key, value);
+        drop(locked);
+        Ok(answer)
+    }
+
+    /// Adds a change in another space than [`Space::Objects`]; visible once committed. Within one key, batches apply in
+    /// the order of submission. A key no engine holds makes the whole batch fail when it is submitted.
+    pub fn put_other(&self, batch: &mut Batch, space: Space, key: Bytes, value: Option<Bytes>) {
+        debug_assert_ne!(space, Space::Objects, "objects are changed by edit, under their key's lock");
+        batch.parts.put_other(space, key, value);
+    }
+
+    /// Hands a batch in; `done` is told when it is committed. With `sync` its group is fsynced before that, whatever
+    /// [`Fsync`] says.
+    pub fn submit(&self, mut batch: Batch, sync: bool, done: Done) {
+        self.core.submit(std::mem::take(&mut batch.parts), sync, done);
+    }
+
+    /// Back-pressure: waits while more bytes are on their way than [`StoreSettings::queued_bytes_max`].
+    pub fn flushed(&self) -> impl Future<Output = ()> + Send + '_ {
+        let core = &*self.core;
+        wait_until(&core.room, move || {
+            core.counters.queued_bytes.load(Ordering::Acquire) <= core.settings.queued_bytes_max
+        })
+    }
+
+    /// Waits until engine batch `number` is fsynced; for ever, if [`Fsync::No`] and nobody asks for a sync.
+    pub fn durable(&self, number: u64) -> impl Future<Output = ()> + Send + '_ {
+        let core = &*self.core;
+        wait_until(&core.synced, move || core.counters.durable_number.load(Ordering::Acquire) >= number)
+    }
+
+    /// Shows what is *committed*, from one moment, in key order; call [`Store::settle`] before to see everything
+    /// submitted. The visitor must not call the store. Reads the disk.
+    pub fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.core.engine.scan(space, from, to, visit)
+    }
+
+    /// Blocks until everything submitted so far is committed. Never call it in a `done`.
+    pub fn settle(&self) -> Result<(), StorageError> {
+        self.wait(false)
+    }
+
+    /// Blocks until everything submitted so far is fsynced. Never call it in a `done`.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.wait(true)
+    }
+
+    fn wait(&self, sync: bool) -> Result<(), StorageError> {
+        let (told, hear) = mpsc::sync_channel(1);
+        let done = move |result: Result<Committed, StorageError>| drop(told.send(result.map(drop)));
+        self.core.submit(Parts::default(), sync, Box::new(done));
+        hear.recv().unwrap_or(Err(StorageError::Stopped))
+    }
+
+    /// Changes when commits are fsynced, from the next group on.
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.core.set_fsync(fsync);
+    }
+
+    /// What the store has done and is doing.
+    pub fn stats(&self) -> StoreStats {
+        StoreStats {
+            uncommitted_keys: self.core.overlay.len() as u64,
+            disk_full: self.core.disk_full.load(Ordering::Relaxed),
+            ..self.core.counters.read()
+        }
+    }
+
+    /// Commits what was submitted, syncs, notes in the home that this was a clean stop (unless a write failed in this
+    /// life), and ends the thread. Later submissions are refused. Blocks.
+    pub fn stop(&self) {
+        self.core.announce_stop();
+        self.end();
+    }
+
+    fn end(&self) {
+        self.core.queue.close();
+        match self.thread.lock().take() {
+            // The last owner may be a `done` on the commit thread itself; it ends by itself then.
+            Some(thread) if thread.thread().id() == std::thread::current().id() => (),
+            Some(thread) => drop(thread.join()),
+            None => self.core.finish(),
+        }
+    }
+}
+
+impl Drop for Store {
+    /// Commits what was submitted, but neither syncs it nor calls it a clean stop: to the next life it is a crash.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits until `ready`, which is looked at again after every notification.
+async fn wait_until(notify: &Notify, ready: impl Fn() -> bool + Send) {
+    loop {
+        let notified = notify.notified();
+        if ready() {
+            return;
+        }
+        notified.await;
+    }
+}

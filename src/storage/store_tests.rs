@@ -1,0 +1,403 @@
+//! The store against a plain map, and the promises that are easy to break: order, barriers, failures.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use proptest::prelude::*;
+
+use super::batch::{Batch, Edit};
+use super::engine::{Engine, Space, Write};
+use super::error::StorageError;
+use super::home::BatchMark;
+use super::memory::MemoryEngine;
+use super::store::{BATCH_KEY, Committed, Fsync, Store, StoreSettings};
+
+/// A memory engine whose commits wait while the gate is shut, so that tests decide what falls into one group.
+struct GatedEngine {
+    memory: MemoryEngine,
+    shut: Mutex<bool>,
+    opened: Condvar,
+    commits: Mutex<Vec<Vec<Write>>>,
+}
+
+impl GatedEngine {
+    fn new() -> Arc<GatedEngine> {
+        Arc::new(GatedEngine {
+            memory: MemoryEngine::with_crashes(),
+            shut: Mutex::new(false),
+            opened: Condvar::new(),
+            commits: Mutex::default(),
+        })
+    }
+
+    fn shut(&self, shut: bool) {
+        *self.shut.lock() = shut;
+        self.opened.notify_all();
+    }
+}
+
+impl Engine for GatedEngine {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.memory.get(space, key)
+    }
+
+    fn commit(&self, writes: &[Write], sync: bool) -> Result<(), StorageError> {
+        self.commits.lock().push(writes.to_vec());
+        let mut shut = self.shut.lock();
+        while *shut {
+            self.opened.wait(&mut shut);
+        }
+        self.memory.commit(writes, sync)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.memory.sync()
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.memory.scan(space, from, to, visit)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.memory.disk_bytes()
+    }
+}
+
+fn store(engine: Arc<dyn Engine>, fsync: Fsync, inline: bool) -> Store {
+    let settings = StoreSettings { fsync, inline, queued_bytes_max: 1000, ..StoreSettings::default() };
+    Store::new(engine, settings, None, BatchMark::default()).unwrap()
+}
+
+fn put(store: &Store, batch: &mut Batch, key: &'static str, value: &'static str) {
+    store.update(batch, key.into(), |_| ((), Some(value.into()))).unwrap();
+}
+
+fn keep(store: &Store, batch: &mut Batch, key: &'static str) -> Option<Bytes> {
+    store.update(batch, key.into(), |old| (old, None)).unwrap()
+}
+
+fn submit(store: &Store, batch: Batch, sync: bool) -> Receiver<Result<Committed, StorageError>> {
+    let (told, hear) = channel();
+    store.submit(batch, sync, Box::new(move |result| drop(told.send(result))));
+    hear
+}
+
+fn heard(hear: &Receiver<Result<Committed, StorageError>>) -> Result<Committed, StorageError> {
+    hear.recv_timeout(Duration::from_secs(5)).unwrap()
+}
+
+fn is_ready(future: impl Future<Output = ()>) -> bool {
+    matches!(pin!(future).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()))
+}
+
+/// Shuts the gate and makes the commit thread stand at it.
+fn stand_at_gate(engine: &GatedEngine, store: &Store) -> Receiver<Result<Committed, StorageError>> {
+    engine.shut(true);
+    let before = engine.commits.lock().len();
+    let mut batch = Batch::new();
+    put(store, &mut batch, "gate", "shut");
+    let hear = submit(store, batch, false);
+    while engine.commits.lock().len() == before {
+        std::thread::yield_now();
+    }
+    hear
+}
+
+#[test]
+fn a_change_is_seen_at_once_and_one_drain_is_one_commit_with_each_key_once() {
+    let engine = GatedEngine::new();
+    let store = store(engine.clone(), Fsync::Always, false);
+    let gate = stand_at_gate(&engine, &store);
+    let mut hears = Vec::new();
+    for value in ["1", "2", "3"] {
+        let mut batch = Batch::new();
+        put(&store, &mut batch, "a", value);
+        put(&store, &mut batch, "b", value);
+        store.put_other(&mut batch, Space::Hints, "h".into(), Some(value.into()));
+        hears.push(submit(&store, batch, false));
+        assert_eq!(store.get(b"a").unwrap(), Some(value.into()));
+    }
+    assert_eq!(engine.get(Space::Objects, b"a").unwrap(), None);
+    assert!(hears.iter().all(|hear| hear.try_recv().is_err()));
+    engine.shut(false);
+    assert_eq!(heard(&gate), Ok(Committed { durable: true, number: 1 }));
+    for hear in &hears {
+        assert_eq!(heard(hear), Ok(Committed { durable: true, number: 2 }));
+    }
+    let commits = engine.commits.lock();
+    let keys: Vec<_> = commits[1].iter().map(|write| (write.key.clone(), write.space)).collect();
+    assert_eq!(
+        keys,
+        [
+            ("a".into(), Space::Objects),
+            ("b".into(), Space::Objects),
+            ("h".into(), Space::Hints),
+            (BATCH_KEY, Space::Meta)
+        ]
+    );
+    assert!(commits[1][..3].iter().all(|write| write.value == Some("3".into())));
+    let stats = store.stats();
+    assert_eq!((stats.commits, stats.syncs, stats.commit_keys_last, stats.submissions), (2, 2, 3, 4));
+    assert_eq!((stats.queued_bytes, stats.uncommitted_keys), (0, 0));
+}
+
+#[test]
+fn a_look_at_an_uncommitted_value_waits_for_it_even_before_its_own_batch_is_submitted() {
+    let engine = GatedEngine::new();
+    let store = store(engine.clone(), Fsync::No, false);
+    let (mut writer, mut looker) = (Batch::new(), Batch::new());
+    put(&store, &mut writer, "a", "1");
+    assert_eq!(keep(&store, &mut looker, "a"), Some("1".into()));
+    let looked = submit(&store, looker, true);
+    assert_eq!(heard(&looked), Ok(Committed { durable: true, number: 1 }));
+    assert_eq!(engine.memory.crash(0), 0);
+    assert_eq!(engine.get(Space::Objects, b"a").unwrap(), Some("1".into()));
+    assert_eq!(heard(&submit(&store, writer, false)), Ok(Committed { durable: true, number: 1 }));
+
+    let mut nothing = Batch::new();
+    keep(&store, &mut nothing, "a");
+    assert!(nothing.is_empty(), "a committed record needs no barrier");
+}
+
+#[test]
+fn commits_of_a_key_follow_its_edits_however_batches_are_submitted() {
+    let engine = GatedEngine::new();
+    let store = store(engine.clone(), Fsync::No, false);
+    let (mut first, mut second) = (Batch::new(), Batch::new());
+    put(&store, &mut first, "a", "1");
+    put(&store, &mut second, "a", "2");
+    heard(&submit(&store, second, false)).unwrap();
+    heard(&submit(&store, first, false)).unwrap();
+    assert_eq!(engine.get(Space::Objects, b"a").unwrap(), Some("2".into()));
+    assert_eq!(store.get(b"a").unwrap(), Some("2".into()));
+}
+
+#[test]
+fn a_failed_group_leaves_the_board_and_fails_all_that_may_be_built_on_it() {
+    let engine = Arc::new(MemoryEngine::new());
+    let store = store(engine.clone(), Fsync::Always, false);
+    let (mut writer, mut looker) = (Batch::new(), Batch::new());
+    put(&store, &mut writer, "a", "1");
+    keep(&store, &mut looker, "a");
+    engine.refuse_writes(true);
+    assert!(matches!(heard(&submit(&store, writer, false)), Err(StorageError::Write { .. })));
+    assert_eq!(store.get(b"a").unwrap(), None);
+    engine.refuse_writes(false);
+    assert_eq!(heard(&submit(&store, looker, false)), Err(StorageError::Overtaken));
+    let mut later = Batch::new();
+    put(&store, &mut later, "a", "2");
+    assert_eq!(heard(&submit(&store, later, false)), Ok(Committed { durable: true, number: 1 }));
+    assert_eq!(store.stats().failures, 1);
+}
+
+#[test]
+fn durable_is_said_only_after_a_sync() {
+    let engine = Arc::new(MemoryEngine::with_crashes());
+    let store = store(engine.clone(), Fsync::No, false);
+    let mut batch = Batch::new();
+    put(&store, &mut batch, "a", "1");
+    assert_eq!(heard(&submit(&store, batch, false)), Ok(Committed { durable: false, number: 1 }));
+    assert!(is_ready(store.durable(0)) && !is_ready(store.durable(1)));
+    assert_eq!(heard(&submit(&store, Batch::new(), true)), Ok(Committed { durable: true, number: 1 }));
+    assert!(is_ready(store.durable(1)));
+    let mut batch = Batch::new();
+    put(&store, &mut batch, "a", "2");
+    heard(&submit(&store, batch, false)).unwrap();
+    store.set_fsync(Fsync::EverySec);
+    let mut batch = Batch::new();
+    put(&store, &mut batch, "b", "2");
+    assert!(!heard(&submit(&store, batch, false)).unwrap().durable);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let waited = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), store.durable(3)).await });
+    assert!(waited.is_ok(), "everysec syncs by itself");
+    assert_eq!(engine.crash(0), 0);
+}
+
+#[test]
+fn callers_wait_while_too_much_is_on_its_way() {
+    let engine = GatedEngine::new();
+    let store = store(engine.clone(), Fsync::No, false);
+    let gate = stand_at_gate(&engine, &store);
+    assert!(is_ready(store.flushed()));
+    let mut batch = Batch::new();
+    store.update(&mut batch, "big".into(), |_| ((), Some(Bytes::from(vec![0; 2000])))).unwrap();
+    let hear = submit(&store, batch, false);
+    let mut waiting = pin!(store.flushed());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    engine.shut(false);
+    heard(&gate).unwrap();
+    heard(&hear).unwrap();
+    assert!(waiting.poll(&mut context).is_ready());
+}
+
+#[test]
+fn a_dropped_batch_is_committed_and_a_stopped_store_refuses() {
+    let engine = Arc::new(MemoryEngine::with_crashes());
+    let store = store(engine.clone(), Fsync::No, false);
+    let mut batch = Batch::new();
+    put(&store, &mut batch, "a", "1");
+    drop(batch);
+    let mut late = Batch::new();
+    put(&store, &mut late, "b", "1");
+    store.stop();
+    assert_eq!(engine.crash(0), 0, "a stop syncs");
+    assert_eq!(engine.get(Space::Objects, b"a").unwrap(), Some("1".into()));
+    assert_eq!(heard(&submit(&store, late, false)), Err(StorageError::Stopped));
+    assert_eq!(store.settle(), Err(StorageError::Stopped));
+    let edited = store.update(&mut Batch::new(), "c".into(), |_| ((), Some("1".into())));
+    assert_eq!(edited, Err(StorageError::Stopped));
+}
+
+#[test]
+fn a_panic_in_a_completion_does_not_end_the_thread_and_a_bad_key_fails_only_its_batch() {
+    let store = store(Arc::new(MemoryEngine::new()), Fsync::No, false);
+    let mut batch = Batch::new();
+    put(&store, &mut batch, "a", "1");
+    store.submit(batch, false, Box::new(|_| std::panic::resume_unwind(Box::new("on purpose"))));
+    assert_eq!(store.settle(), Ok(()));
+    let mut batch = Batch::new();
+    store.put_other(&mut batch, Space::Hints, Bytes::new(), None);
+    store.put_other(&mut batch, Space::Hints, "h".into(), Some("1".into()));
+    assert_eq!(heard(&submit(&store, batch, false)), Err(StorageError::KeyLength { bytes: 0 }));
+    assert_eq!(store.get_other(Space::Hints, b"h"), Ok(None));
+    let edited = store.update(&mut Batch::new(), Bytes::new(), |_| ((), None));
+    assert_eq!(edited, Err(StorageError::KeyLength { bytes: 0 }));
+}
+
+#[test]
+fn threads_that_count_up_the_same_keys_lose_nothing() {
+    const THREADS: u64 = 4;
+    const ROUNDS: u64 = 300;
+    let engine = Arc::new(MemoryEngine::with_crashes());
+    let store = store(engine.clone(), Fsync::EverySec, false);
+    let number = |bytes: &Bytes| u64::from_be_bytes(bytes[..].try_into().unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let mut batch = Batch::new();
+                    let key = Bytes::from(vec![b'k', ((thread + round) % 3) as u8]);
+                    store
+                        .update(&mut batch, key.clone(), |old| {
+                            let next = old.as_ref().map_or(0, number) + 1;
+                            ((), Some(Bytes::copy_from_slice(&next.to_be_bytes())))
+                        })
+                        .unwrap();
+                    let seen = store.get(&key).unwrap().as_ref().map(number);
+                    assert!(seen.is_some());
+                    let hear = submit(store, batch, round % 50 == 0);
+                    if round % 7 == 0 {
+                        heard(&hear).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    store.settle().unwrap();
+    let sum: u64 = (0..3u8).map(|n| number(&engine.get(Space::Objects, &[b'k', n]).unwrap().unwrap())).sum();
+    assert_eq!(sum, THREADS * ROUNDS);
+    assert_eq!(store.stats().uncommitted_keys, 0);
+}
+
+/// One step of the model test; the first number chooses one of three open batches.
+#[derive(Clone, Debug)]
+enum Step {
+    Edit(usize, u8, Option<u8>),
+    Keep(usize, u8),
+    Note(usize, u8, Option<u8>),
+    Submit(usize, bool),
+    Settle,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (batch, key, value) = (0..3usize, 0..5u8, proptest::option::of(any::<u8>()));
+    let step = prop_oneof![
+        4 => (batch.clone(), key.clone(), value.clone()).prop_map(|(b, k, v)| Step::Edit(b, k, v)),
+        1 => (batch.clone(), key.clone()).prop_map(|(b, k)| Step::Keep(b, k)),
+        1 => (batch.clone(), key, value).prop_map(|(b, k, v)| Step::Note(b, k, v)),
+        2 => (batch, any::<bool>()).prop_map(|(b, sync)| Step::Submit(b, sync)),
+        1 => Just(Step::Settle),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+fn content(store: &Store, space: Space) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut seen = BTreeMap::new();
+    store
+        .scan(space, b"", None, &mut |key, value| {
+            seen.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    seen
+}
+
+fn set(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: u8, value: Option<u8>) {
+    match value {
+        Some(value) => drop(map.insert(vec![key], vec![value])),
+        None => drop(map.remove(&vec![key])),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_store_is_a_map(steps in steps(), inline: bool) {
+        let engine = Arc::new(MemoryEngine::with_crashes());
+        let store = store(engine.clone(), Fsync::No, inline);
+        let (mut objects, mut hints) = (BTreeMap::new(), BTreeMap::new());
+        let mut batches: [(Batch, Vec<(u8, Option<u8>)>); 3] = Default::default();
+        let one = |byte: u8| Bytes::from(vec![byte]);
+        for step in steps {
+            match step {
+                Step::Edit(b, key, value) => {
+                    let old = store.edit(&mut batches[b].0, one(key), |old| {
+                        (old, value.map_or(Edit::Remove, |value| Edit::Put(one(value))))
+                    });
+                    prop_assert_eq!(old.unwrap().map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
+                    set(&mut objects, key, value);
+                }
+                Step::Keep(b, key) => {
+                    let old = store.edit(&mut batches[b].0, one(key), |old| (old, Edit::Keep)).unwrap();
+                    prop_assert_eq!(old.map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
+                }
+                Step::Note(b, key, value) => {
+                    store.put_other(&mut batches[b].0, Space::Hints, one(key), value.map(one));
+                    batches[b].1.push((key, value));
+                }
+                Step::Submit(b, sync) => {
+                    let (batch, notes) = std::mem::take(&mut batches[b]);
+                    let result = heard(&submit(&store, batch, sync));
+                    prop_assert!(result.unwrap().durable || !sync);
+                    notes.into_iter().for_each(|(key, value)| set(&mut hints, key, value));
+                    prop_assert_eq!(content(&store, Space::Hints), hints.clone());
+                }
+                Step::Settle => prop_assert_eq!(store.settle(), Ok(())),
+            }
+        }
+        for (batch, _) in batches {
+            heard(&submit(&store, batch, false)).unwrap();
+        }
+        prop_assert_eq!(content(&store, Space::Objects), objects.clone());
+        prop_assert_eq!(store.stats().uncommitted_keys, 0);
+        store.stop();
+        engine.crash(0);
+        prop_assert_eq!(content(&store, Space::Objects), objects);
+    }
+}
