@@ -10,14 +10,14 @@
 //!   reads and writes costs one round and no allocation per command.
 //! - Two commands that touch one key run in the order of the requests: in one round, in order, when the earlier one is
 //!   surely done after it; otherwise in a later round. A command is *surely done* when its first step is its only one:
-//!   it only reads ([`Begun::reads_only`]), or all it asks for are writes. Every later step of a command touches only
+//!   it only reads ([`Begun::reads_only`]), or all it asks for are writes that cannot race. Every later step of a command touches only
 //!   keys of its first.
 //! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times.
 //! - [`Step::Wait`] begins when everything before it is answered; nothing after it begins meanwhile.
 
 use super::step::{Operations, Outcomes, Step, Then};
 use crate::key::StorageKey;
-use crate::message::operation::{Act, Operation, Outcome};
+use crate::message::operation::{Act, Basis, Operation, Outcome};
 use crate::resp::reply::Reply;
 use std::collections::HashSet;
 
@@ -109,11 +109,16 @@ fn take<H: House>(
         Step::Reply(reply) => house.answer(number, reply),
         Step::Wait(waiting) => return Some((number, waiting)),
         Step::Ask(operations, then) => {
-            let surely_done = begun.reads_only || operations.iter().all(|each| matches!(each.act, Act::Put(_)));
+            let surely_done = begun.reads_only || operations.iter().all(writes_blindly);
             tasks.push(Task { number, operations, then, surely_done, reads_only: begun.reads_only, attempts });
         }
     }
     None
+}
+
+/// Whether an operation writes whatever is there, so that it cannot race and nothing follows from what it finds.
+fn writes_blindly(operation: &Operation) -> bool {
+    matches!(&operation.act, Act::Put(put) if !matches!(put.basis, Basis::Seen(_)))
 }
 
 /// Runs rounds until no task is left.

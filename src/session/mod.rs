@@ -15,7 +15,7 @@
 
 pub mod clients;
 
-use crate::coordinator::AckLog;
+use crate::coordinator::acks::AckLog;
 use crate::resp::encode::Protocol;
 use clients::Entry;
 use std::sync::Arc;
@@ -61,6 +61,8 @@ pub struct Session {
     pub replies: Replies,
     /// The command being run is not to be answered (`CLIENT REPLY OFF` and `SKIP` themselves).
     pub muted: bool,
+    /// The command being run is to be answered although replies were off before (`CLIENT REPLY ON`).
+    pub answered_anyway: bool,
     /// Nothing more is read or run; the connection closes once what was answered is written.
     pub closing: bool,
     /// Which replicas acknowledged this connection's writes, for WAIT.
@@ -79,6 +81,7 @@ impl Session {
             authenticated,
             replies: Replies::On,
             muted: false,
+            answered_anyway: false,
             closing: false,
             acks: Arc::new(AckLog::default()),
         }
@@ -107,7 +110,7 @@ impl Session {
 
     /// Takes one reply off: whether the command that starts now is to be answered.
     pub fn take_reply(&mut self) -> bool {
-        self.muted = false;
+        (self.muted, self.answered_anyway) = (false, false);
         match self.replies {
             Replies::On => true,
             Replies::Off => false,

@@ -13,11 +13,11 @@ const W: Argument = integer("w").after("W").optional();
 const SINCE: &str = "0.1.0";
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("dyn.get", -2, READONLY | FAST, Group::Dynamis, dynamis::dyn_get)
+    command("dyn.get", -2, READONLY | FAST, Group::Dynamis, dynamis::get)
         .one_key(&["RO", "access"])
         .help(SINCE, "Shows all siblings of a key, and the context that names what was seen.")
         .takes_arguments(&[KEY, R, token("local", "LOCAL").optional()]),
-    command("dyn.set", -3, WRITE | DENYOOM, Group::Dynamis, dynamis::dyn_set)
+    command("dyn.set", -3, WRITE | DENYOOM, Group::Dynamis, dynamis::set)
         .one_key(&["OW", "update"])
         .help(SINCE, "Writes a value that replaces what the context has seen; without one it becomes a new sibling.")
         .takes_arguments(&[
@@ -38,21 +38,21 @@ pub(super) const COMMANDS: &[Command] = &[
             .optional(),
             string("id").after("ID").optional(),
         ]),
-    command("dyn.del", -2, WRITE, Group::Dynamis, dynamis::dyn_del)
+    command("dyn.del", -2, WRITE, Group::Dynamis, dynamis::del)
         .one_key(&["RM", "delete"])
         .help(SINCE, "Deletes what the context has seen; without one everything the coordinator holds.")
         .takes_arguments(&[KEY, CONTEXT, W]),
-    command("dyn.explain", 2, READONLY, Group::Dynamis, dynamis::dyn_explain)
+    command("dyn.explain", 2, READONLY, Group::Dynamis, dynamis::cluster::explain)
         .one_key(&["RO", "access"])
         .tips(&["nondeterministic_output"])
         .costs("O(N) in the number of replicas")
         .help(SINCE, "Tells where a key lives and what each replica holds of it.")
         .takes_arguments(&[KEY]),
-    command("dyn.quorum", -1, FAST, Group::Dynamis, dynamis::dyn_quorum)
+    command("dyn.quorum", -1, FAST, Group::Dynamis, dynamis::policy::quorums)
         .categories(&["connection"])
         .help(SINCE, "Shows or sets how many replicas this connection's plain commands wait for.")
         .takes_arguments(&[R, W]),
-    command("dyn.database", -2, ADMIN, Group::Dynamis, dynamis::dyn_database)
+    command("dyn.database", -2, ADMIN, Group::Dynamis, dynamis::policy::database)
         .help(SINCE, "Shows or sets a database's policy, on all nodes.")
         .takes_arguments(&[
             integer("index"),
@@ -65,11 +65,11 @@ pub(super) const COMMANDS: &[Command] = &[
                 .after("CONFLICT")
                 .optional(),
         ]),
-    command("dyn.ring", -1, READONLY, Group::Dynamis, dynamis::dyn_ring)
+    command("dyn.ring", -1, READONLY, Group::Dynamis, dynamis::cluster::ring)
         .tips(&["nondeterministic_output"])
         .costs("O(N) in the number of partitions")
         .help(SINCE, "Tells which nodes are home to each partition."),
-    command("dyn.members", -1, READONLY, Group::Dynamis, dynamis::dyn_members)
+    command("dyn.members", -1, READONLY, Group::Dynamis, dynamis::cluster::members)
         .tips(&["nondeterministic_output"])
         .costs("O(N) in the number of nodes")
         .help(SINCE, "Lists the members of the cluster."),
