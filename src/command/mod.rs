@@ -72,11 +72,16 @@ pub struct Server {
     pub run_id: String,
     /// The configuration file; empty: none.
     pub config_file: String,
+    /// Carries a changed setting to whoever works by it.
+    pub apply: Apply,
 }
+
+/// Told the settings after each `CONFIG SET`.
+pub type Apply = Box<dyn Fn(&Config) + Send + Sync>;
 
 impl Server {
     /// A server about to open its door. `config_file` may be empty.
-    pub fn new(coordinator: Arc<Coordinator>, config: Config, config_file: String) -> Arc<Server> {
+    pub fn new(coordinator: Arc<Coordinator>, config: Config, config_file: String, apply: Apply) -> Arc<Server> {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         Arc::new(Server {
             coordinator,
@@ -86,6 +91,7 @@ impl Server {
             started: Instant::now(),
             run_id,
             config_file,
+            apply,
         })
     }
 }

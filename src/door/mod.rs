@@ -6,7 +6,7 @@
 //! slowed down, not piled up. When the house closes, each clerk finishes the letters in hand and sees the visitor out.
 //!
 //! # Contract
-//! - [`Door::open`] listens on every address or on none. A port in use is said in one sentence.
+//! - [`listen`] listens on every address or on none. A port in use is said in one sentence.
 //! - One task for each connection ([`connection`]); what it holds in memory is bounded ([`pace`]).
 //! - [`Door::stop`] takes no one new, lets batches that run finish for at most [`STOP_PATIENCE`], then closes what is left.
 //!
@@ -70,18 +70,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Listens on every host of `bind` at `port` (0: the system chooses) and lets clients in. `*` is every IPv4 address;
-    /// a host with `-` before it may fail.
-    pub async fn open(server: Arc<Server>, bind: &[String], port: u16) -> Result<Door, DoorError> {
-        let backlog = server.config.load().tcp_backlog;
-        let mut listeners = Vec::new();
-        for host in bind {
-            match listen(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
-                Ok(opened) => listeners.extend(opened),
-                Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
-                Err(why) => return Err(why),
-            }
-        }
+    /// Lets clients in at listeners that [`listen`] opened.
+    pub fn open(server: Arc<Server>, listeners: Vec<(TcpListener, SocketAddr)>) -> Door {
         let (stopping, stop) = watch::channel(false);
         // Every task holds a sender; when the last is gone, so is the last connection.
         let (presence, inside) = mpsc::channel(1);
@@ -91,7 +81,7 @@ impl Door {
             let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
             tokio::spawn(porter.let_in(listener));
         }
-        Ok(Door { addresses, server, stopping, inside })
+        Door { addresses, server, stopping, inside }
     }
 
     /// Where it listens.
@@ -112,8 +102,22 @@ impl Door {
     }
 }
 
+/// Listens on every host of `bind` at `port` (0: the system chooses), or on none. `*` is every IPv4 address; a host with
+/// `-` before it may fail. Clients that connect wait until [`Door::open`].
+pub async fn listen(bind: &[String], port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
+    let mut listeners = Vec::new();
+    for host in bind {
+        match listen_on(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
+            Ok(opened) => listeners.extend(opened),
+            Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(listeners)
+}
+
 /// Opens the listeners of one host.
-async fn listen(host: &str, port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
+async fn listen_on(host: &str, port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
     let name = if host == "*" { "0.0.0.0" } else { host };
     let unresolved = |why| DoorError::Unresolved { host: host.to_string(), why };
     let mut listeners = Vec::new();
