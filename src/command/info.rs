@@ -210,12 +210,15 @@ fn about_commands(server: &Server, out: &mut String) {
         let (calls, microseconds) = (stats.calls.sum(), stats.microseconds.sum());
         if calls + stats.rejected.sum() > 0 {
             let each = microseconds as f64 / calls.max(1) as f64;
-            line(out, format_args!(
-                "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
-                entry.name,
-                stats.rejected.sum(),
-                stats.failed.sum(),
-            ));
+            line(
+                out,
+                format_args!(
+                    "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                    entry.name,
+                    stats.rejected.sum(),
+                    stats.failed.sum(),
+                ),
+            );
         }
     }
 }
