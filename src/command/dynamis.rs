@@ -23,6 +23,7 @@ use crate::command::failure;
 use crate::command::step::{Outcomes, Step, Then};
 use crate::message::operation::{Act, Basis, Put};
 use crate::object::Object;
+use crate::object::request::request_actor;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -137,12 +138,20 @@ fn set_at(mut target: Target, words: &[Bytes], copies: u8, now_ms: u64) -> Resul
     let basis = options.context.map_or(Basis::Nothing, Basis::Given);
     let mut put = Put { value: Some(words[2].clone()), expiry, basis, id: options.id };
     target.w = options.w.or(target.w);
-    if options.lifetime != Lifetime::Keep {
+    let keep = options.lifetime == Lifetime::Keep;
+    if !keep && put.id.is_none() {
         return Ok(write(target, put));
     }
     let writer = target.clone();
     Ok(target.get(move |object, now_ms| {
-        put.expiry = object.shown(now_ms).and_then(|sibling| sibling.expiry.1);
+        // A retry finds what the first try wrote, whichever coordinator ran it.
+        let actor = put.id.as_ref().map(|id| request_actor(writer.key(), id));
+        if actor.is_some_and(|actor| object.context.get(&actor).is_some()) {
+            return Ok(Step::Reply(Reply::text(token::encode(&object.context))));
+        }
+        if keep {
+            put.expiry = object.shown(now_ms).and_then(|sibling| sibling.expiry.1);
+        }
         Ok(write(writer, put))
     }))
 }
@@ -251,12 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn a_retried_request_reads_first_and_writes_only_once() {
+        let fresh = put(after_get(set_step("ID abc"), object(&[(1, Some("a"), None)]))).0;
+        assert_eq!(fresh.id, Some(Bytes::from("abc")));
+        let actor = request_actor(target().key(), b"abc");
+        let mut tried = object(&[(1, Some("a"), None)]);
+        tried.context.add(crate::causality::Dot { hlc: crate::causality::Hlc(9), actor });
+        let context = Reply::text(token::encode(&tried.context));
+        assert_eq!(replies(after_get(set_step("ID abc"), tried)), context);
+    }
+
+    #[test]
     fn set_replaces_what_its_context_names_and_otherwise_nothing() {
         let (plain, w) = put(set_step(""));
         assert!(matches!(plain.basis, Basis::Nothing) && w.is_none() && plain.expiry.is_none() && plain.id.is_none());
-        let (given, w) = put(set_step("ID abc W 3 context TOKEN px 7"));
+        let (given, w) = put(set_step("W 3 context TOKEN px 7"));
         assert!(matches!(given.basis, Basis::Given(context) if context == seen()));
-        assert_eq!((w, given.id, given.expiry), (Some(3), Some(Bytes::from("abc")), Some(NOW_MS + 7)));
+        assert_eq!((w, given.id, given.expiry), (Some(3), None, Some(NOW_MS + 7)));
         assert_eq!(given.value, Some(Bytes::from("v")));
     }
 

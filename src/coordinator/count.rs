@@ -34,16 +34,17 @@ impl Coordinator {
     /// This node's part.
     pub(super) async fn count_own(self: &Arc<Self>, count: Count) -> Result<u64, Failure> {
         let replica = self.replica.clone();
-        let partitions = self.view().ring.partitions().count();
+        let partitions = self.view().ring.partitions();
         let counting = tokio::task::spawn_blocking(move || {
             replica.store().settle().map_err(|error| Failure::Storage(error.to_string()))?;
-            let asked = count.partitions.into_iter().filter(|partition| u32::from(*partition) < partitions);
-            asked.map(|partition| replica.count(Partition(partition), count.database)).sum::<Result<u64, _>>().map_err(
-                |error| {
+            let asked = count.partitions.into_iter().filter(|partition| u32::from(*partition) < partitions.count());
+            asked
+                .map(|partition| replica.count(partitions, Partition(partition), count.database))
+                .sum::<Result<u64, _>>()
+                .map_err(|error| {
                     tracing::error!(%error, "counting keys failed");
                     Failure::Storage(error.to_string())
-                },
-            )
+                })
         });
         counting.await.unwrap_or_else(|error| Err(Failure::Storage(error.to_string())))
     }

@@ -42,10 +42,7 @@ pub struct ReplicaView {
 
 impl Coordinator {
     /// Asks every node of a key's preference list for its copy, one after the other's answer at the same time.
-    pub fn explain(
-        self: &Arc<Self>,
-        key: StorageKey,
-    ) -> Pin<Box<dyn Future<Output = Explanation> + Send>> {
+    pub fn explain(self: &Arc<Self>, key: StorageKey) -> Pin<Box<dyn Future<Output = Explanation> + Send>> {
         let coordinator = self.clone();
         Box::pin(async move { coordinator.explain_key(key).await })
     }
@@ -82,7 +79,8 @@ impl Coordinator {
         if usize::from(node) == view.me {
             return self.replica.read(&key).map_err(|_| "its record is damaged".to_owned());
         }
-        let link = view.nodes.get(usize::from(node)).and_then(|node| node.link.clone()).ok_or("there is no link to it")?;
+        let link =
+            view.nodes.get(usize::from(node)).and_then(|node| node.link.clone()).ok_or("there is no link to it")?;
         let mut requests = Requests::default();
         requests.read(&key, Digest::default());
         let answer = link.ask(requests.into_body(), self.request_timeout()).await.map_err(|error| error.to_string())?;

@@ -263,10 +263,9 @@ impl Slot {
             self.ended = Some(Ended::Outcome(self.outcome(verdict, desk)));
             self.repair(verdict, desk, sending);
         }
-        if let Run::Put { machine, stored, .. } = &mut self.run {
-            if self.decided && machine.settled() {
-                *stored = None;
-            }
+        match &mut self.run {
+            Run::Put { machine, stored, .. } if self.decided && machine.settled() => *stored = None,
+            _ => {}
         }
     }
 
@@ -275,7 +274,9 @@ impl Slot {
             desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
         }
         match &self.run {
-            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => Outcome::Written(stored.context.clone()),
+            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => {
+                Outcome::Written(stored.context.clone())
+            }
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();

@@ -1,1 +1,234 @@
-//! (being built)
+//! Who else is there, who can be reached, and who keeps what: the one picture of the cluster a node acts on.
+//!
+//! Think of the board in a clerk's office: a card for each house in town, a lamp beside each card that is lit while that
+//! house can be reached, and the table of which house keeps which shelf. One caretaker updates the board; everyone else
+//! only looks at it. The caretaker writes down in the book what he is about to put on the board before he puts it there.
+//!
+//! # Contract
+//! - [`Membership::view`] is the board: cheap, never blocks, and consistent in itself. Indexes of [`View::nodes`] are
+//!   those of [`Ring::members`](crate::ring::Ring::members).
+//! - [`Membership::start`] takes what was saved in an earlier life. With it, the node is at once what it was. Without, it
+//!   looks for its cluster (see [`forming`](crate::gossip::forming)) until [`Membership::formed`] returns; up to then the
+//!   view shows the node alone, nothing may be served from it, and whoever asks to join is told to ask again.
+//! - [`Membership::handle`] takes the control messages of other nodes.
+//!
+//! # Invariants
+//! - A changed cluster state is saved *before* it is shown, acted on or acknowledged. If it cannot be saved, nothing changed.
+//! - The ring is computed anew only when the members change. Links and lamps of members that did not move are kept.
+//! - Nodes that missed a change hear of it by comparing digests each second; who is told of a change need not wait for that.
+//!
+//! # What it refuses to do
+//! It never lets a new member into a cluster that holds data, or that may hold some on a member that cannot be asked. It
+//! does not merge two clusters: it says so in the log, once for each such cluster.
+
+pub mod health;
+pub mod view;
+mod driver;
+mod answering;
+mod neighbours;
+mod seeds;
+mod spreading;
+#[cfg(test)]
+mod tests;
+
+use crate::causality::NodeId;
+use crate::gossip::detector;
+use crate::gossip::state::StateError;
+use crate::key::{DATABASES, Partitions};
+use crate::message::control::{Control, JoinRequest, Refusal};
+use crate::peer::settings::PeerSettings;
+use crate::policy::Policy;
+use arc_swap::ArcSwap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot, watch};
+use view::View;
+
+/// How many messages may wait for the driver; more are refused.
+const QUEUE: usize = 1024;
+
+/// What a node brings along.
+pub struct Settings {
+    /// What this node says of itself. `cluster_id` is filled in from what was saved.
+    pub me: JoinRequest,
+    /// `seeds`: node addresses, host:cluster-port.
+    pub seeds: Vec<String>,
+    /// Q, for a cluster founded here.
+    pub partitions: Partitions,
+    /// The policies of the databases, for a cluster founded here.
+    pub policies: [Policy; DATABASES as usize],
+    /// What all links share.
+    pub peers: Arc<PeerSettings>,
+    /// The pace of failure detection.
+    pub detector: detector::Settings,
+    /// Where all randomness comes from: the id of a founded cluster, whom to gossip with.
+    pub random_seed: u64,
+}
+
+/// The future of a save: done, or why not.
+pub type Saving = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// What membership needs done by others.
+pub struct Hands {
+    /// Saves these bytes durably in place of the last ones.
+    pub save: Box<dyn Fn(Vec<u8>) -> Saving + Send + Sync>,
+    /// Whether this node holds any data.
+    pub holds_data: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Unix milliseconds.
+    pub now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Takes the encoded answer to a message.
+pub type Answer = Box<dyn FnOnce(Vec<u8>) + Send>;
+
+/// Why membership cannot start. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What was saved cannot be read.
+    #[error("the saved member list cannot be used: {0}")]
+    Saved(#[from] StateError),
+    /// What was saved belongs to another node, or this node may not come back.
+    #[error("this node cannot return to its cluster: {0}")]
+    Refused(#[from] Refusal),
+    /// What was saved does not know this node.
+    #[error(
+        "the saved member list does not name this node, {0}: the directory is mixed of two nodes'; nothing changed; restore it, or start with an empty one"
+    )]
+    NotAMember(NodeId),
+}
+
+/// A node's place in its cluster. See the module.
+pub struct Membership {
+    view: ArcSwap<View>,
+    commands: mpsc::Sender<Command>,
+    formed: watch::Sender<bool>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    messages_dropped: AtomicU64,
+    packets_refused: AtomicU64,
+}
+
+/// Figures for INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Members that can be reached, this node included.
+    pub members_up: usize,
+    /// Members that cannot.
+    pub members_down: usize,
+    /// Control messages not handled because too many waited.
+    pub messages_dropped: u64,
+    /// Packets of the failure detector that made no sense.
+    pub packets_refused: u64,
+}
+
+/// What the driver is asked to do.
+enum Command {
+    Message { from: NodeId, message: Control, answer: Answer },
+    Surveyed { request: JoinRequest, holds_data: Result<bool, Refusal>, answer: Answer },
+    LinkUp(NodeId),
+    Found(oneshot::Sender<Result<(), String>>),
+    Join(Vec<u8>, oneshot::Sender<Result<(), String>>),
+    Merge(Option<NodeId>, Vec<u8>),
+    Foreign(Refusal),
+    SetPolicy { index: u8, policy: Policy, done: oneshot::Sender<Result<(), String>> },
+    Stop(oneshot::Sender<()>),
+}
+
+impl Membership {
+    /// Starts with what an earlier life saved, or looks for a cluster. The node's listener should be up already, so that
+    /// the node can recognise itself among the seeds.
+    pub async fn start(
+        settings: Settings,
+        hands: Hands,
+        saved: Option<Vec<u8>>,
+    ) -> Result<Arc<Membership>, StartError> {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let membership = Arc::new(Membership {
+            view: ArcSwap::from_pointee(View::alone(&settings.me, settings.partitions, &settings.policies)),
+            commands,
+            formed: watch::Sender::new(false),
+            counters: Counters::default(),
+        });
+        driver::start(membership.clone(), settings, hands, saved, queue).await?;
+        Ok(membership)
+    }
+
+    /// The cluster as this node sees it now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Whether the node is in a cluster.
+    pub fn is_formed(&self) -> bool {
+        *self.formed.borrow()
+    }
+
+    /// Returns once the node is in a cluster.
+    pub async fn formed(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let mut formed = self.formed.subscribe();
+        let waited = formed.wait_for(|formed| *formed).await;
+        drop(waited);
+    }
+
+    /// Takes a control message of another node. Never blocks; `answer` is called at most once, later or now, and not at
+    /// all for messages that want no answer.
+    pub fn handle(&self, from: NodeId, message: Control, answer: Answer) {
+        if message == Control::Ping {
+            return answer(Control::Pong.encode());
+        }
+        let command = Command::Message { from, message, answer };
+        if let Err(error) = self.commands.try_send(command) {
+            self.counters.messages_dropped.fetch_add(1, Ordering::Relaxed);
+            if let Command::Message { message, answer, .. } = error.into_inner() {
+                answering::answer_refused(&message, answer, Refusal::Busy);
+            }
+        }
+    }
+
+    /// A node has dialed us: a link to it that waits to try again should try now.
+    pub fn greeted(&self, id: NodeId) {
+        let view = self.view();
+        if let Some(link) = view.index_of(&id).and_then(|index| view.nodes[index].link.as_ref()) {
+            link.nudge();
+        }
+    }
+
+    /// Sets a database's policy on every member. Returns once it is saved here and on every member that can be reached;
+    /// the others take it when they return. An error says which of the two did not happen.
+    pub async fn set_policy(&self, index: u8, policy: Policy) -> Result<(), String> {
+        if index >= DATABASES {
+            return Err(format!("there are {DATABASES} databases, from 0; nothing changed"));
+        }
+        policy.check().map_err(|error| format!("{error}; nothing changed"))?;
+        let (done, outcome) = oneshot::channel();
+        let stopped = || "the node is stopping; nothing changed".to_owned();
+        self.commands.send(Command::SetPolicy { index, policy, done }).await.map_err(|_| stopped())?;
+        outcome.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Figures for INFO.
+    pub fn stats(&self) -> Stats {
+        let view = self.view();
+        let members_up = view.nodes.iter().filter(|node| node.is_reachable()).count();
+        Stats {
+            members_up,
+            members_down: view.nodes.len() - members_up,
+            messages_dropped: self.counters.messages_dropped.load(Ordering::Relaxed),
+            packets_refused: self.counters.packets_refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says goodbye to the others, and stops links and driver.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            // An error means that the driver has ended already.
+            drop(stopped.await);
+        }
+    }
+}

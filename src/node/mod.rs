@@ -1,1 +1,71 @@
-//! (being built)
+//! The roof: puts a node together, starts it, and stops it.
+//!
+//! Moving into a house: first see whether the doors are free and the cellar is yours, then wind the clock, hang up the
+//! board with the neighbours, and only when the neighbours know you unlock the front door. Moving out goes backwards.
+//!
+//! # Contract
+//! - Whatever makes a start impossible is one clear sentence, before anything was changed for others.
+//! - Clients are served once the node is in a cluster; until then their connections wait.
+//! - After [`Node::stop`] everything acknowledged is on disk and the next start is quick.
+
+pub mod dev_cluster;
+pub mod logging;
+mod start;
+
+use crate::command::Server;
+use crate::coordinator::Coordinator;
+use crate::door::Door;
+use crate::membership::Membership;
+use crate::replica::Replica;
+use crate::storage::home::Home;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+pub use start::StartError;
+
+/// The name under which a clean stop leaves the key counters.
+const COUNTS_FILE: &str = "counts";
+
+/// A running node.
+pub struct Node {
+    home: Arc<Home>,
+    replica: Arc<Replica>,
+    membership: Arc<Membership>,
+    coordinator: Arc<Coordinator>,
+    server: Arc<Server>,
+    door: Door,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// What commands see of the node.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The coordinator.
+    pub fn coordinator(&self) -> &Arc<Coordinator> {
+        &self.coordinator
+    }
+
+    /// Stops: no new requests, goodbye to the others, everything on disk.
+    pub async fn stop(self) {
+        self.door.stop().await;
+        self.membership.stop().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let (replica, home) = (self.replica, self.home);
+        let stopped = tokio::task::spawn_blocking(move || {
+            if let Err(error) = replica.store().settle() {
+                tracing::error!(%error, "the last writes could not be stored");
+            }
+            if let Err(error) = home.write_sealed(COUNTS_FILE, &replica.counts_saved()) {
+                tracing::warn!(%error, "the key counters could not be saved; the next start counts anew");
+            }
+            replica.store().stop();
+        });
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "stopping the storage failed");
+        }
+        tracing::info!("stopped");
+    }
+}

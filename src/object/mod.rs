@@ -24,6 +24,7 @@ pub mod encode;
 mod merge;
 mod put;
 pub mod record;
+pub mod request;
 
 #[cfg(test)]
 mod model;

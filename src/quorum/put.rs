@@ -168,9 +168,8 @@ impl Put {
 
     /// Whether another node could still be asked in the place of one that is late.
     pub fn has_spare(&self) -> bool {
-        let spare = |(candidate, state): (&Candidate, &State)| {
-            !candidate.home && candidate.reachable && *state == State::Idle
-        };
+        let spare =
+            |(candidate, state): (&Candidate, &State)| !candidate.home && candidate.reachable && *state == State::Idle;
         self.wanted.sloppy && self.candidates.iter().zip(&self.states).any(spare)
     }
 

@@ -38,7 +38,10 @@ impl NodeClock {
         let mut clock = self.0.lock();
         if heard > clock.last() && clock.hear(now_ms, heard) && clock.drifts() % 1000 == 1 {
             let ahead_ms = heard.ms().saturating_sub(now_ms);
-            tracing::warn!(ahead_ms, "another node's clock is further ahead than max-clock-drift-ms; it is not followed");
+            tracing::warn!(
+                ahead_ms,
+                "another node's clock is further ahead than max-clock-drift-ms; it is not followed"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! How many keys there are, by partition and database, kept beside the writes so that DBSIZE need not count.
+//! How many keys there are, by slot and database, kept beside the writes so that DBSIZE need not count.
 //!
 //! A key counts while any sibling has a value. One that has expired still counts here until it is overwritten; where a
 //! partition holds keys that expire, [`super::Replica::count`] looks at each.
@@ -6,7 +6,7 @@
 use super::Replica;
 use super::clock::wall_ms;
 use crate::codec::{self, Damaged, Reader, put_i64};
-use crate::key::{DATABASES, Partition, Partitions, StorageKey};
+use crate::key::{DATABASES, Partition, Partitions, SLOTS, StorageKey};
 use crate::object::Object;
 use crate::object::record::Record;
 use crate::storage::engine::Space;
@@ -15,37 +15,38 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Keys of one partition in one database.
+/// Keys of one slot in one database.
 #[derive(Debug, Default)]
 struct Cell {
     keys: AtomicI64,
     expires: AtomicI64,
 }
 
-/// The counters: one cell for each partition and database.
+/// The counters: one cell for each slot and database, whatever the partitions are; 4 MiB.
 #[derive(Debug)]
 pub struct Counts {
-    partitions: Partitions,
     cells: Vec<Cell>,
 }
 
-impl Counts {
-    pub(super) fn new(partitions: Partitions) -> Counts {
-        let cells = (0..partitions.count() as usize * usize::from(DATABASES)).map(|_| Cell::default()).collect();
-        Counts { partitions, cells }
+impl Default for Counts {
+    fn default() -> Counts {
+        let cells = (0..usize::from(SLOTS) * usize::from(DATABASES)).map(|_| Cell::default()).collect();
+        Counts { cells }
     }
+}
 
+impl Counts {
     /// A record changes from one object to another.
     pub(super) fn change(&self, key: &StorageKey, before: (bool, bool), after: (bool, bool)) {
         if before != after {
-            let cell = self.cell(self.partitions.of(key.token()), key.database());
+            let cell = self.cell(key.token().slot(), key.database());
             cell.keys.fetch_add(i64::from(after.0) - i64::from(before.0), Ordering::Relaxed);
             cell.expires.fetch_add(i64::from(after.1) - i64::from(before.1), Ordering::Relaxed);
         }
     }
 
-    fn cell(&self, partition: Partition, database: u8) -> &Cell {
-        &self.cells[usize::from(partition.0) * usize::from(DATABASES) + usize::from(database)]
+    fn cell(&self, slot: u16, database: u8) -> &Cell {
+        &self.cells[usize::from(slot) * usize::from(DATABASES) + usize::from(database)]
     }
 }
 
@@ -65,7 +66,7 @@ impl Replica {
         })
     }
 
-    /// The counters as bytes, for a file written at a clean stop: pairs of keys and expires as i64, by partition, then
+    /// The counters as bytes, for a file written at a clean stop: pairs of keys and expires as i64, by slot, then
     /// database.
     pub fn counts_saved(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -80,7 +81,7 @@ impl Replica {
     pub fn counts_restored(&self, saved: &[u8]) -> Result<(), Damaged> {
         let mut reader = Reader::new(saved);
         if saved.len() != self.counts.cells.len() * 16 {
-            return Err(codec::Damaged::Malformed("number of partitions"));
+            return Err(codec::Damaged::Malformed("number of slots"));
         }
         for cell in &self.counts.cells {
             cell.keys.store(reader.i64()?, Ordering::Relaxed);
@@ -90,12 +91,13 @@ impl Replica {
     }
 
     /// How many live keys of a database lie in a partition here. Looks at each when some expire: reads the disk.
-    pub fn count(&self, partition: Partition, database: u8) -> Result<u64, StorageError> {
-        let cell = self.counts.cell(partition, database);
-        if cell.expires.load(Ordering::Relaxed) == 0 {
-            return Ok(u64::try_from(cell.keys.load(Ordering::Relaxed)).unwrap_or(0));
+    pub fn count(&self, partitions: Partitions, partition: Partition, database: u8) -> Result<u64, StorageError> {
+        let (first, last) = partitions.slots(partition);
+        let cells = || (first..=last).map(|slot| self.counts.cell(slot, database));
+        if cells().all(|cell| cell.expires.load(Ordering::Relaxed) == 0) {
+            return Ok(cells().map(|cell| cell.keys.load(Ordering::Relaxed).max(0) as u64).sum());
         }
-        let (from, to) = self.counts.partitions.range(partition);
+        let (from, to) = partitions.range(partition);
         let (now_ms, mut live) = (wall_ms(), 0);
         self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
             let object = decode(key, value).filter(|(key, _)| key.database() == database);

@@ -7,6 +7,7 @@ use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::message::operation::{Basis, Failure, Put};
 use crate::object::record::{Record, object_bytes};
+use crate::object::request::request_actor;
 use crate::object::{Object, Sibling};
 use crate::policy::Conflict;
 use crate::storage::batch::Batch;
@@ -41,16 +42,6 @@ impl From<Failure> for NotStored {
     }
 }
 
-/// The actor of a write with an `ID`: the same on every coordinator, so that a retried request replaces itself.
-pub fn request_actor(key: &StorageKey, id: &[u8]) -> Actor {
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    hash.update(&(id.len() as u64).to_le_bytes());
-    hash.update(id);
-    hash.update(key.as_bytes());
-    let hash = hash.digest128();
-    Actor { node: NodeTag((hash >> 64) as u64), birth: Hlc(hash as u64 | 1) }
-}
-
 impl Replica {
     /// Puts a value (or a delete) under a new dot. `home`: the home this node stands in for, when it is only a fallback.
     pub fn put(
@@ -62,7 +53,8 @@ impl Replica {
         home: Option<NodeTag>,
         now_ms: u64,
     ) -> Result<Stored, NotStored> {
-        let stored = self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
+        let stored =
+            self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
         self.note_hint(batch, key, home);
         Ok(stored)
     }

@@ -13,6 +13,9 @@ use super::seats::{Seats, Stage};
 use super::shares::UNIT;
 use std::collections::VecDeque;
 
+/// How many nodes a search for a free chain looks behind: past that, moving a little more data is cheaper.
+const FREE_SEARCH_MAX: usize = 12;
+
 /// In `row`, the node in `seat` makes room for `enters`.
 #[derive(Clone, Copy)]
 struct Move {
@@ -59,19 +62,20 @@ impl Seats {
         }
     }
 
-    /// The most uneven node, of those at least one away from their share.
-    pub(super) fn worst(&self, stage: &Stage, except: &[u32]) -> Option<u32> {
+    /// The most uneven node, of those at least one away from their share. `except` is indexed by node, or empty.
+    pub(super) fn worst(&self, stage: &Stage, except: &[bool]) -> Option<u32> {
         let distance = |node: u32| stage.excess[node as usize].abs();
-        let uneven = self.present().iter().copied().filter(|&node| distance(node) >= UNIT && !except.contains(&node));
+        let is_excepted = |node: u32| except.get(node as usize).is_some_and(|&is_in| is_in);
+        let uneven = self.present().iter().copied().filter(|&node| distance(node) >= UNIT && !is_excepted(node));
         uneven.max_by_key(|&node| (distance(node), node))
     }
 
     fn even_out_within(&mut self, stage: &mut Stage, reach: &mut Reach) {
-        let mut hopeless = Vec::new();
+        let mut hopeless = vec![false; stage.excess.len()];
         for _ in 0..self.row_count() * (stage.prefix + 1) + self.present().len() {
             let Some(node) = self.worst(stage, &hopeless) else { return };
             let Some(chain) = self.chain(stage, reach, node) else {
-                hopeless.push(node);
+                hopeless[node as usize] = true;
                 continue;
             };
             for step in chain {
@@ -101,7 +105,9 @@ impl Seats {
         let mut came: Vec<Option<Move>> = vec![None; stage.excess.len()];
         let mut queue = VecDeque::from([start]);
         let mut best = start;
-        while let Some(node) = queue.pop_front().filter(|_| need(best) >= 0) {
+        let steps_max = if reach.free_only { FREE_SEARCH_MAX } else { self.present().len() };
+        for _ in 0..steps_max {
+            let Some(node) = queue.pop_front().filter(|_| need(best) >= 0) else { break };
             let mut visit = |step: Move| {
                 let other = if sheds { step.enters } else { step.leaves };
                 let known = other == start || came[other as usize].is_some();
@@ -118,7 +124,11 @@ impl Seats {
                 }
                 need(other) < 0
             };
-            if sheds { self.leaving(stage, reach, node, &mut visit) } else { self.entering(stage, reach, node, &mut visit) }
+            if sheds {
+                self.leaving(stage, reach, node, &mut visit)
+            } else {
+                self.entering(stage, reach, node, &mut visit)
+            }
         }
         if need(start) - need(best) <= UNIT {
             return None;
@@ -136,9 +146,18 @@ impl Seats {
         for row in reach.rows_of[node as usize].iter().map(|&row| row as usize) {
             let places = self.row(row);
             let Some(seat) = stage.seats.clone().find(|&seat| places[seat] == node) else { continue };
-            let next = stage.prefix..stage.prefix + 1;
-            let mut entrants = if stage.next_only { places[next].iter() } else { self.present().iter() };
-            if entrants.any(|&enters| visit(Move { row, seat, leaves: node, enters })) {
+            let entrants = if stage.next_only {
+                &places[stage.prefix..=stage.prefix]
+            } else if reach.free_only {
+                self.free_entrants(stage, row, node)
+            } else {
+                self.present()
+            };
+            if entrants
+                .iter()
+                .filter(|&&enters| self.is_present(enters))
+                .any(|&enters| visit(Move { row, seat, leaves: node, enters }))
+            {
                 return;
             }
         }

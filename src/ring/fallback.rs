@@ -12,7 +12,7 @@ pub(super) fn complete(seats: &Seats, row: usize, push: &mut impl FnMut(u32)) {
     let seated = seats.row(row);
     seated.iter().for_each(|&node| push(node));
     let absent = seats.present().iter().filter(|node| !seated.contains(node));
-    let mut rest: Vec<(u128, u32)> = absent.map(|&node| (lot(seats, node, row), node)).collect();
+    let mut rest: Vec<(u64, u32)> = absent.map(|&node| (lot(seats, node, row), node)).collect();
     rest.sort_unstable();
 
     let mut seen: Vec<u32> = seated.iter().map(|&node| seats.zone(node)).collect();
@@ -34,9 +34,9 @@ pub(super) fn complete(seats: &Seats, row: usize, push: &mut impl FnMut(u32)) {
 /// A node's lot for a partition: the least comes first. About -log2(uniform) / weight, whose minimum falls on each node
 /// with a chance proportional to its weight; the logarithm is cut to whole bits and a straight line between them, so
 /// that it is integer arithmetic, the same on every machine.
-fn lot(seats: &Seats, node: u32, row: usize) -> u128 {
+fn lot(seats: &Seats, node: u32, row: usize) -> u64 {
     let uniform = draw(seats.seed(node), row);
-    let bits = uniform.leading_zeros().min(63);
+    let bits = uniform.leading_zeros().min(62);
     let fraction = (uniform << bits) << 1;
-    (((u128::from(bits) + 1) << 64) - u128::from(fraction)) / u128::from(seats.weight(node))
+    (((u64::from(bits) + 1) << 57) - (fraction >> 7)) / seats.weight(node)
 }

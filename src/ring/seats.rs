@@ -11,20 +11,15 @@ use super::{RANKS, RingMember};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// How many ranks move as little as possible: the N of nearly every database.
-const ANCHOR: usize = 3;
-
-/// How often [`Seats::reconcile`] tries.
-const RECONCILE_ROUNDS: usize = 8;
-
 /// A seat nobody sits in; only inside a step.
-const VACANT: u32 = u32::MAX;
+pub(super) const VACANT: u32 = u32::MAX;
 
-/// What does not change about a node while history is replayed.
+/// What the replay knows about a node.
 struct Node {
     zone: u32,
     weight: u64,
     seed: u64,
+    is_present: bool,
 }
 
 /// The seating plan after some part of history. Nodes are numbered by order of joining.
@@ -54,27 +49,19 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Whether `node` is above its share in every shorter prefix that `seat` counts for.
-    fn is_rich(&self, node: u32, seat: usize) -> bool {
+    pub(super) fn is_rich(&self, node: u32, seat: usize) -> bool {
         self.inner.iter().skip(seat).all(|excess| excess[node as usize] > 0)
     }
 
     /// Whether `node` is below its share in every prefix that `seat` counts for.
-    fn is_poor(&self, node: u32, seat: usize) -> bool {
+    pub(super) fn is_poor(&self, node: u32, seat: usize) -> bool {
         self.inner.iter().skip(seat).chain([&self.excess]).all(|excess| excess[node as usize] < 0)
     }
 
     /// The sum of a node's excesses in the prefixes that `seat` counts for.
-    fn wealth(&self, node: u32, seat: usize) -> i64 {
+    pub(super) fn wealth(&self, node: u32, seat: usize) -> i64 {
         self.inner.iter().skip(seat).chain([&self.excess]).map(|excess| excess[node as usize]).sum()
     }
-}
-
-/// Which swaps are considered, pickiest first.
-#[derive(Clone, Copy)]
-enum Choice {
-    Ranked,
-    Free,
-    Any,
 }
 
 /// A number drawn for a node and a partition: uniform, and the same on every machine.
@@ -82,36 +69,30 @@ pub(super) fn draw(seed: u64, row: usize) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(&(row as u64).to_le_bytes(), seed)
 }
 
-/// Plays `history` (sorted by order of joining) for `row_count` partitions.
-pub(super) fn replay(history: &[&RingMember], row_count: usize) -> Seats {
-    let mut zones = BTreeMap::new();
-    let mut nodes = Vec::with_capacity(history.len());
-    let mut steps = Vec::with_capacity(2 * history.len());
-    for (number, member) in history.iter().enumerate() {
-        let own = zones.len() as u32;
-        let key = if member.zone.is_empty() { Err(number) } else { Ok(member.zone.as_str()) };
-        let zone = *zones.entry(key).or_insert(own);
-        let seed = xxhash_rust::xxh3::xxh3_64(&member.id.0);
-        nodes.push(Node { zone, weight: u64::from(member.weight.max(1)), seed });
-        if member.left.is_none_or(|left| left > member.joined) {
-            steps.push((member.joined, false, number as u32));
-            steps.extend(member.left.map(|left| (left, true, number as u32)));
-        }
-    }
-    steps.sort_unstable();
-    let rows = vec![[VACANT; RANKS]; row_count];
-    let mut seats = Seats { nodes, present: Vec::new(), zone_count: 0, width: 0, former: rows.clone(), rows };
-    for (_, leaves, node) in steps {
-        seats.former.copy_from_slice(&seats.rows);
-        if leaves { seats.leave(node) } else { seats.join(node) }
-    }
-    seats
-}
-
 impl Seats {
+    /// An empty plan; `history` says who may come.
+    pub(super) fn new(history: &[&RingMember], row_count: usize) -> Seats {
+        let mut zones = BTreeMap::new();
+        let mut node = |(number, member): (usize, &&RingMember)| {
+            let own = zones.len() as u32;
+            let key = if member.zone.is_empty() { Err(number) } else { Ok(member.zone.clone()) };
+            let zone = *zones.entry(key).or_insert(own);
+            let seed = xxhash_rust::xxh3::xxh3_64(&member.id.0);
+            Node { zone, weight: u64::from(member.weight.max(1)), seed, is_present: false }
+        };
+        let nodes = history.iter().enumerate().map(&mut node).collect();
+        let rows = vec![[VACANT; RANKS]; row_count];
+        Seats { nodes, present: Vec::new(), zone_count: 0, width: 0, former: rows.clone(), rows }
+    }
+
     /// The occupants of a row, first rank first.
     pub(super) fn row(&self, row: usize) -> &[u32] {
         &self.rows[row][..self.width]
+    }
+
+    /// How many seats a row has.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// Number of partitions.
@@ -144,18 +125,23 @@ impl Seats {
         self.nodes[node as usize].seed
     }
 
-    fn join(&mut self, node: u32) {
+    /// Begins a step: a node joins. While rows are short it gets the last seat of each.
+    pub(super) fn add(&mut self, node: u32) {
+        self.former.copy_from_slice(&self.rows);
         self.present.push(node);
+        self.nodes[node as usize].is_present = true;
         self.count_zones();
         if self.width < RANKS {
             self.rows.iter_mut().for_each(|row| row[self.width] = node);
             self.width += 1;
         }
-        self.settle(Some(node));
     }
 
-    fn leave(&mut self, node: u32) {
+    /// Begins a step: a node leaves; its seats are vacant, or go when rows get shorter.
+    pub(super) fn remove(&mut self, node: u32) {
+        self.former.copy_from_slice(&self.rows);
         self.present.retain(|&other| other != node);
+        self.nodes[node as usize].is_present = false;
         self.count_zones();
         for row in &mut self.rows {
             if let Some(seat) = row[..self.width].iter().position(|&occupant| occupant == node) {
@@ -166,7 +152,6 @@ impl Seats {
             }
         }
         self.width = self.width.min(self.present.len());
-        self.settle(None);
     }
 
     fn count_zones(&mut self) {
@@ -176,65 +161,8 @@ impl Seats {
         self.zone_count = zones.len();
     }
 
-    /// Restores the invariants and the balance after a change of members.
-    fn settle(&mut self, joiner: Option<u32>) {
-        // With two zones the first two ranks decide which nodes may be doubled up in the third: they go first.
-        let anchor = if self.zone_count == 2 { 2 } else { ANCHOR }.min(self.width);
-        if anchor == 0 {
-            return;
-        }
-        let turns = joiner.map(|node| (node, self.turns(node)));
-        self.settle_outside(anchor, 0..anchor, turns.as_ref());
-        if anchor < ANCHOR.min(self.width) {
-            self.settle_outside(ANCHOR, anchor..ANCHOR, turns.as_ref());
-            self.reconcile(anchor);
-        }
-        for prefix in (1..anchor).rev() {
-            let mut stage = self.stage(prefix, 0..prefix, true);
-            self.swap_inside(&mut stage, joiner);
-            self.even_out(&mut stage);
-        }
-        for prefix in ANCHOR + 1..=self.width {
-            self.settle_outside(prefix, prefix - 1..prefix, turns.as_ref());
-        }
-    }
-
-    /// With two zones, third seats may not suffice to even out three ranks: who shares a row with whom matters then.
-    /// All three seats are evened out together, then the first two again, until both are even. A few rounds do.
-    fn reconcile(&mut self, anchor: usize) {
-        for _ in 0..RECONCILE_ROUNDS {
-            let mut whole = self.stage(ANCHOR, 0..ANCHOR, false);
-            if self.worst(&whole, &[]).is_none() {
-                return;
-            }
-            self.even_out(&mut whole);
-            for next_only in [true, false] {
-                let mut stage = self.stage(anchor, 0..anchor, next_only);
-                self.even_out(&mut stage);
-            }
-            let mut third = self.stage(ANCHOR, anchor..ANCHOR, false);
-            self.even_out(&mut third);
-        }
-    }
-
-    fn settle_outside(&mut self, prefix: usize, seats: Range<usize>, turns: Option<&(u32, Vec<u32>)>) {
-        let mut stage = self.stage(prefix, seats, false);
-        self.fill(&mut stage);
-        if let Some((joiner, rows)) = turns {
-            self.take_share(&mut stage, *joiner, rows);
-        }
-        self.even_out(&mut stage);
-    }
-
-    /// The order in which a joiner asks rows for a seat: drawn by lot.
-    fn turns(&self, joiner: u32) -> Vec<u32> {
-        let mut rows: Vec<(u64, u32)> =
-            (0..self.rows.len()).map(|row| (draw(self.seed(joiner), row), row as u32)).collect();
-        rows.sort_unstable();
-        rows.into_iter().map(|(_, row)| row).collect()
-    }
-
-    fn stage(&self, prefix: usize, seats: Range<usize>, next_only: bool) -> Stage {
+    /// Counts loads and shares for a prefix.
+    pub(super) fn stage(&self, prefix: usize, seats: Range<usize>, next_only: bool) -> Stage {
         let facts: Vec<(u32, u64)> = self.present.iter().map(|&node| (self.zone(node), self.weight(node))).collect();
         let excess = |prefix: usize| {
             let mut excess = vec![0; self.nodes.len()];
@@ -272,6 +200,17 @@ impl Seats {
         !former.contains(&leaves) || former.contains(&enters)
     }
 
+    /// All that could replace a node in a row's prefix for free, and perhaps some that are gone.
+    pub(super) fn free_entrants(&self, stage: &Stage, row: usize, leaves: u32) -> &[u32] {
+        let former = &self.former[row][..stage.prefix];
+        if former.contains(&leaves) { former } else { &self.present }
+    }
+
+    /// Whether a node is a member now.
+    pub(super) fn is_present(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_some_and(|node| node.is_present)
+    }
+
     /// Whether a row's prefix has changed in this step: only there can a move be free.
     pub(super) fn has_changed(&self, stage: &Stage, row: usize) -> bool {
         self.former[row][..stage.prefix] != self.rows[row][..stage.prefix]
@@ -292,98 +231,5 @@ impl Seats {
             }
             excess[node as usize] += UNIT;
         }
-    }
-
-    /// Gives every vacant seat, and every seat whose occupant's zone is already in the row, to whoever has least.
-    fn fill(&mut self, stage: &mut Stage) {
-        for row in 0..self.rows.len() {
-            for seat in stage.seats.clone() {
-                if self.is_sound(stage, row, seat) {
-                    continue;
-                }
-                let fit = self.present.iter().filter(|&&node| self.may_enter(stage, row, seat, node));
-                let least = fit.min_by_key(|&&node| {
-                    (stage.excess[node as usize] >= 0, stage.wealth(node, seat), draw(self.seed(node), row))
-                });
-                if let Some(&node) = least {
-                    self.seat(stage, row, seat, node);
-                }
-            }
-        }
-    }
-
-    fn is_sound(&self, stage: &Stage, row: usize, seat: usize) -> bool {
-        let places = &self.rows[row];
-        let before = places[..seat].iter().filter(|&&other| other != VACANT);
-        places[seat] != VACANT
-            && (stage.prefix > self.zone_count
-                || before.map(|&other| self.zone(other)).all(|zone| zone != self.zone(places[seat])))
-    }
-
-    /// The joiner takes seats until it has its share: first from nodes that have at least one too many, and there
-    /// first at ranks where it takes no more than its share and they are left with no less than theirs; then from
-    /// nodes above their share.
-    fn take_share(&mut self, stage: &mut Stage, joiner: u32, turns: &[u32]) {
-        for (least, enough, ranked) in [(UNIT, 0, true), (UNIT, 0, false), (1, 1 - UNIT, false)] {
-            for &row in turns {
-                if stage.excess[joiner as usize] >= enough {
-                    break;
-                }
-                let row = row as usize;
-                let occupant = |seat: usize| self.rows[row][seat];
-                let victims = stage.seats.clone().filter(|&seat| {
-                    stage.excess[occupant(seat) as usize] >= least
-                        && (!ranked || stage.is_poor(joiner, seat) && stage.is_rich(occupant(seat), seat))
-                        && self.may_enter(stage, row, seat, joiner)
-                });
-                if let Some(seat) = victims.max_by_key(|&seat| (stage.excess[occupant(seat) as usize], seat)) {
-                    self.seat(stage, row, seat, joiner);
-                }
-            }
-        }
-    }
-
-    /// Swaps seats with the next one wherever that helps a node that is out of balance, until it no longer does: first
-    /// for the joiner, at ranks where it helps the shorter prefixes too; then where it brings no home that was not one
-    /// before; then anywhere.
-    fn swap_inside(&mut self, stage: &mut Stage, joiner: Option<u32>) {
-        let mut choices = [Choice::Ranked, Choice::Free, Choice::Any].into_iter().peekable();
-        for _ in 0..self.rows.len() {
-            let Some(&choice) = choices.peek().filter(|_| self.worst(stage, &[]).is_some()) else { return };
-            let mut swapped = false;
-            for row in 0..self.rows.len() {
-                let enters = self.rows[row][stage.prefix];
-                let is_candidate = match choice {
-                    Choice::Ranked => joiner == Some(enters),
-                    Choice::Free => self.has_changed(stage, row),
-                    Choice::Any => true,
-                };
-                let swap = if is_candidate { self.best_swap(stage, row, choice) } else { None };
-                if let Some(seat) = swap {
-                    self.seat(stage, row, seat, enters);
-                    swapped = true;
-                }
-            }
-            if !swapped {
-                choices.next();
-            }
-        }
-    }
-
-    /// The seat that it helps most to swap with the next one.
-    fn best_swap(&self, stage: &Stage, row: usize, choice: Choice) -> Option<usize> {
-        let excess = |seat: usize| stage.excess[self.rows[row][seat] as usize];
-        let (enters, incoming) = (self.rows[row][stage.prefix], excess(stage.prefix));
-        let helps = |&seat: &usize| {
-            let leaves = self.rows[row][seat];
-            excess(seat) - incoming > UNIT
-                && (excess(seat) >= UNIT || incoming <= -UNIT)
-                && match choice {
-                    Choice::Ranked => stage.is_poor(enters, seat) && stage.is_rich(leaves, seat),
-                    Choice::Free => self.is_free(stage, row, leaves, enters),
-                    Choice::Any => true,
-                }
-        };
-        stage.seats.clone().filter(helps).max_by_key(|&seat| (excess(seat), seat))
     }
 }

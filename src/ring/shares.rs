@@ -61,8 +61,7 @@ pub(super) fn shares(prefix: usize, rows: usize, nodes: &[(u32, u64)]) -> Vec<i6
     let level = if spread {
         pour(prefix as u128, 0, zones.values().sum(), zone_edges.collect())
     } else {
-        let node_edges =
-            nodes.iter().map(|node| Edge { divisor: node.1.into(), starts: false, weight: node.1.into() });
+        let node_edges = nodes.iter().map(|node| Edge { divisor: node.1.into(), starts: false, weight: node.1.into() });
         pour(prefix as u128, zones.len() as u128, 0, zone_edges.chain(node_edges).collect())
     };
     let share = |&(zone, weight): &(u32, u64)| {

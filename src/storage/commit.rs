@@ -6,8 +6,8 @@
 //!   completes after that value is in the engine, even when the batch that made it was not submitted yet.
 //! - A group that fails takes its slips off the board, and with it fails every batch that was begun before: what those
 //!   were built on may be gone.
-//! - Every commit also writes [`BATCH_KEY`](super::store::BATCH_KEY): its number and a running checksum. After a sync
-//!   the same goes to the mark beside the engine, so that an engine that forgot something is found out.
+//! - Every commit also writes [`BATCH_KEY`]: its number and a running checksum. After a sync the same goes to the mark
+//!   beside the engine, so that an engine that forgot something is found out.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::engine::{Space, Write};
 use super::error::StorageError;
-use super::home::BatchMark;
+use super::mark::BatchMark;
 use super::overlay::Place;
 use super::queue::Submission;
 use super::store::{BATCH_KEY, Committed, Done, Fsync};
@@ -72,8 +72,11 @@ impl Committer {
             core.overlay.remove(&write.key, *version);
         }
         // After the slips are off: a batch begun before this line may have seen them, a later one cannot.
-        if result.is_err() && !self.writes.is_empty() {
-            core.counters.failures.fetch_add(1, Ordering::Release);
+        if let Err(error) = &result
+            && !self.writes.is_empty()
+            && core.counters.failures.fetch_add(1, Ordering::Release) == 0
+        {
+            tracing::error!(%error, "a commit failed, the first in this life; its writers were told, as later ones will be");
         }
         self.writes.clear();
         self.versions.clear();
@@ -96,7 +99,6 @@ impl Committer {
     /// Collects the group's writes: objects first (their versions alongside), then the rest; each key once.
     fn gather(&mut self, core: &Core, group: &[Submission]) {
         self.group += 1;
-        let sound = || group.iter().map(|submission| &submission.parts).filter(|parts| parts.refused.is_none());
         // A refused batch's objects are on the board and must come off it like any others.
         for key in group.iter().flat_map(|submission| &submission.parts.touched) {
             let offered = Place { group: self.group, index: self.writes.len() };
@@ -109,7 +111,8 @@ impl Committer {
                 self.versions[taken.index] = taken.version;
             }
         }
-        for other in sound().flat_map(|parts| &parts.others) {
+        let sound = group.iter().map(|submission| &submission.parts).filter(|parts| parts.refused.is_none());
+        for other in sound.flat_map(|parts| &parts.others) {
             let place = *self.places.entry((other.space, other.key.clone())).or_insert(self.writes.len());
             if place == self.writes.len() {
                 self.writes.push(other.clone());
@@ -168,11 +171,14 @@ impl Committer {
     /// What is due beside committing: the sync of every second, the mark, a look at the disk. Cheap when nothing is.
     pub(super) fn upkeep(&mut self, core: &Core) {
         let now = Instant::now();
+        let failed_before = self.sync_failed;
         if self.sync_due_at(core.fsync()).is_some_and(|due| due <= now)
             && let Err(error) = self.sync(core)
         {
             core.counters.sync_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the second's sync failed; it will be tried again");
+            if !failed_before {
+                tracing::error!(%error, "a sync in the background failed; it is tried again every second");
+            }
         }
         self.write_mark(core);
         if self.looked_at.is_none_or(|looked| now - looked >= SECOND) {

@@ -10,7 +10,8 @@ use super::batch::Parts;
 use super::commit::{Committer, Outcomes};
 use super::engine::Engine;
 use super::error::StorageError;
-use super::home::{BatchMark, Home};
+use super::home::Home;
+use super::mark::BatchMark;
 use super::overlay::Overlay;
 use super::queue::{Queue, Submission};
 use super::stats::Counters;
@@ -91,7 +92,7 @@ impl Core {
         self.counters.queued_bytes.fetch_add(parts.bytes, Ordering::AcqRel);
         let submission = Submission { parts, sync, done };
         let refused = if !self.settings.inline {
-            self.queue.push(submission).err()
+            self.queue.push(submission)
         } else if self.queue.is_closed() {
             Some(submission)
         } else {

@@ -59,6 +59,9 @@ pub struct Write {
     pub value: Option<Bytes>,
 }
 
+/// Who looks at a scan's keys and values, and says when it has seen enough.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// A ledger. See the module for its contract.
 pub trait Engine: Send + Sync + 'static {
     /// The value of a key, as of the last commit.
@@ -72,13 +75,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Shows keys and values from `from` (included) to `to` (excluded; none: to the end) in key order until the visitor
     /// breaks off.
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StorageError>;
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError>;
 
     /// Roughly how many bytes the engine takes up where it keeps things. May wait for a running commit.
     fn disk_bytes(&self) -> u64;

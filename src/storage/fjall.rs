@@ -13,13 +13,13 @@
 //! Recover what does not open: the caller sets the folder aside. After a failed write fjall takes no more
 //! ([`StorageError::Poisoned`]) until it is opened again; reads go on.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::path::Path;
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 use bytes::Bytes;
 
-use super::engine::{Engine, Space, Write, check_key};
+use super::engine::{Engine, Space, Visit, Write, check_key};
 use super::error::StorageError;
 
 const MIB: u64 = 1 << 20;
@@ -98,13 +98,7 @@ impl Engine for FjallEngine {
         self.database.persist(PersistMode::SyncData).map_err(write_error)
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
@@ -138,6 +132,7 @@ fn write_error(error: ::fjall::Error) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
 
     fn write(space: Space, key: &'static str, value: Option<&'static str>) -> Write {
         Write { space, key: Bytes::from(key), value: value.map(Bytes::from) }

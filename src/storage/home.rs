@@ -28,9 +28,9 @@ use parking_lot::Mutex;
 
 use crate::causality::{Hlc, NodeId};
 
-use super::engine::Write;
 use super::error::OpenError;
 use super::files::{self, FileError};
+use super::mark::BatchMark;
 use super::slots::SlotFile;
 
 const IDENTITY: &str = "identity";
@@ -40,50 +40,6 @@ const CLEAN: &str = "clean";
 const LOCK: &str = "lock";
 const ENGINE: &str = "objects";
 const OWN_NAMES: [&str; 6] = [IDENTITY, LEASE, MARK, CLEAN, LOCK, ENGINE];
-
-/// The last batch of an engine: its number, and a checksum over it and all batches before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BatchMark {
-    /// The batch's number; the first has 1.
-    pub number: u64,
-    /// The running CRC32.
-    pub checksum: u32,
-}
-
-impl BatchMark {
-    /// The mark of the batch that follows.
-    pub fn next(&self, writes: &[Write]) -> BatchMark {
-        let number = self.number + 1;
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.checksum.to_be_bytes());
-        hasher.update(&number.to_be_bytes());
-        for write in writes {
-            let value_bytes = write.value.as_ref().map_or(u32::MAX, |value| value.len() as u32);
-            let mut head = [0; 7];
-            head[0] = write.space.index() as u8;
-            head[1..3].copy_from_slice(&(write.key.len() as u16).to_be_bytes());
-            head[3..].copy_from_slice(&value_bytes.to_be_bytes());
-            hasher.update(&head);
-            hasher.update(&write.key);
-            hasher.update(write.value.as_deref().unwrap_or_default());
-        }
-        BatchMark { number, checksum: hasher.finalize() }
-    }
-
-    /// Number (big-endian u64), then checksum (big-endian u32).
-    pub fn encode(&self) -> [u8; 12] {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&self.number.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.checksum.to_be_bytes());
-        bytes
-    }
-
-    /// The reverse; none for any other length.
-    pub fn decode(bytes: &[u8]) -> Option<BatchMark> {
-        let (number, checksum) = bytes.split_first_chunk::<8>()?;
-        Some(BatchMark { number: u64::from_be_bytes(*number), checksum: u32::from_be_bytes(checksum.try_into().ok()?) })
-    }
-}
 
 /// A data directory in use. It is locked until this is dropped.
 pub struct Home {
@@ -375,20 +331,5 @@ mod tests {
         for name in ["identity", "mark", "../up", "", ".members.tmp"] {
             assert_eq!(home.write_sealed(name, b""), Err(FileError::Name { name: name.into() }));
         }
-    }
-
-    #[test]
-    fn a_batch_mark_depends_on_everything_before() {
-        let write = |value: &'static str| Write {
-            space: super::super::engine::Space::Objects,
-            key: "k".into(),
-            value: Some(value.into()),
-        };
-        let (one, other) = (BatchMark::default().next(&[write("a")]), BatchMark::default().next(&[write("b")]));
-        assert_eq!((one.number, other.number), (1, 1));
-        assert_ne!(one.checksum, other.checksum);
-        assert_ne!(one.next(&[write("c")]).checksum, other.next(&[write("c")]).checksum);
-        assert_eq!(BatchMark::decode(&one.encode()), Some(one));
-        assert_eq!(BatchMark::decode(&one.encode()[1..]), None);
     }
 }

@@ -7,12 +7,12 @@
 //! whole commits, the last first, and keeps as many of the unsynced ones as it is told to: that is what a journal does.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::engine::{Engine, Space, Write, check_key};
+use super::engine::{Engine, Space, Visit, Write, check_key};
 use super::error::StorageError;
 
 /// The engine in memory. See the module.
@@ -115,13 +115,7 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
@@ -144,6 +138,7 @@ impl Engine for MemoryEngine {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ops::ControlFlow;
 
     fn content(engine: &MemoryEngine) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut seen = Vec::new();

@@ -28,6 +28,7 @@ pub mod fjall;
 pub mod memory;
 pub mod files;
 mod slots;
+pub mod mark;
 pub mod home;
 pub mod batch;
 mod overlay;
@@ -38,5 +39,7 @@ mod core;
 pub mod store;
 pub mod open;
 
+#[cfg(test)]
+mod store_model_tests;
 #[cfg(test)]
 mod store_tests;

@@ -19,7 +19,8 @@ use super::engine::{Engine, Space};
 use super::error::OpenError;
 use super::files::FileError;
 use super::fjall::{FjallEngine, FjallSettings};
-use super::home::{BatchMark, Home};
+use super::home::Home;
+use super::mark::BatchMark;
 use super::memory::MemoryEngine;
 use super::store::{BATCH_KEY, Store, StoreSettings};
 

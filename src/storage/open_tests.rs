@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::storage::batch::Batch;
+use crate::storage::error::StorageError;
 use crate::storage::store::Fsync;
 
 fn settings(dir: &Path) -> Settings {
@@ -157,6 +158,50 @@ fn what_cannot_be_read_is_named() {
     assert!(matches!(open(settings(dir.path())), Err(OpenError::Unreadable { path: named, .. }) if named == path));
 
     assert!(matches!(open(settings(&dir.path().join("lock"))), Err(OpenError::Unreadable { .. })));
+}
+
+#[test]
+fn a_page_lost_in_the_middle_of_the_journal_never_goes_unnoticed() {
+    use std::os::unix::fs::FileExt;
+    let (dir, damaged) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = StoreSettings { fsync: Fsync::No, ..StoreSettings::default() };
+    let opened = open(Settings { store, ..settings(dir.path()) }).unwrap();
+    for n in 0..300 {
+        let mut batch = Batch::new();
+        let key = Bytes::from(format!("key-{n}"));
+        opened.store.update(&mut batch, key, |_| ((), Some(Bytes::from(vec![b'v'; 100])))).unwrap();
+        opened.store.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
+        if n % 10 == 0 {
+            opened.store.settle().unwrap();
+        }
+    }
+    opened.store.sync().unwrap();
+    opened.store.stop();
+    drop(opened);
+    for page in 1..4 {
+        let copied = damaged.path().join(page.to_string());
+        copy(dir.path(), &copied);
+        let journal = fs::read_dir(copied.join("objects")).unwrap().map(|entry| entry.unwrap().path());
+        let journal = journal.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap();
+        let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
+        file.write_all_at(&[0; 4096], page * 4096).unwrap();
+        match open(settings(&copied)) {
+            Err(OpenError::Engine { .. }) => (),
+            Ok(opened) => assert!(opened.truncated && !opened.clean),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_disk_below_its_floor_refuses_edits_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreSettings { free_bytes_min: u64::MAX, ..StoreSettings::default() };
+    let opened = open(Settings { store, ..settings(dir.path()) }).unwrap();
+    let edited = opened.store.update(&mut Batch::new(), "a".into(), |_| ((), Some("1".into())));
+    assert_eq!(edited, Err(StorageError::DiskFull { free_bytes_min: u64::MAX }));
+    assert_eq!((get(&opened.store, "a"), opened.store.settle()), (None, Ok(())));
+    assert!(opened.store.stats().disk_full);
 }
 
 #[test]

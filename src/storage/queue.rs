@@ -36,14 +36,14 @@ struct State {
 
 impl Queue {
     /// Puts a submission in; gives it back when the queue is closed.
-    pub(super) fn push(&self, submission: Submission) -> Result<(), Submission> {
+    pub(super) fn push(&self, submission: Submission) -> Option<Submission> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(submission);
+            return Some(submission);
         }
         state.waiting.push(submission);
         self.rouse(state);
-        Ok(())
+        None
     }
 
     /// Makes the commit thread look round although nothing was submitted.

@@ -13,7 +13,6 @@
 //! - When the disk has less space than the floor, edits are refused until there is more; reads and commits go on.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -25,9 +24,10 @@ use tokio::sync::Notify;
 
 use super::batch::{Batch, Edit, Parts};
 use super::core::Core;
-use super::engine::{Engine, Space, check_key};
+use super::engine::{Engine, Space, Visit, check_key};
 use super::error::StorageError;
-use super::home::{BatchMark, Home};
+use super::home::Home;
+use super::mark::BatchMark;
 use super::stats::StoreStats;
 
 /// The key in [`Space::Meta`] under which every commit leaves its number and checksum.
@@ -50,7 +50,7 @@ pub struct StoreSettings {
     /// When commits are fsynced.
     pub fsync: Fsync,
     /// No thread: every submission is committed by its caller, and nothing happens by itself; whoever wants a sync every
-    /// second calls [`Store::sync`]. For simulation.
+    /// second calls [`Store::sync`], and the disk floor is looked at only at the start. For simulation.
     pub inline: bool,
     /// Beyond this many bytes on the way, [`Store::flushed`] waits.
     pub queued_bytes_max: u64,
@@ -200,7 +200,7 @@ impl Store {
         space: Space,
         from: &[u8],
         to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StorageError> {
         self.core.engine.scan(space, from, to, visit)
     }
@@ -237,7 +237,7 @@ impl Store {
     }
 
     /// Commits what was submitted, syncs, notes in the home that this was a clean stop (unless a write failed in this
-    /// life), and ends the thread. Later submissions are refused. Blocks.
+    /// life), and ends the thread. Later submissions are refused. Blocks; never call it in a `done`.
     pub fn stop(&self) {
         self.core.announce_stop();
         self.end();

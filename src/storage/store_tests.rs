@@ -1,8 +1,6 @@
-//! The store against a plain map, and the promises that are easy to break: order, barriers, failures.
+//! The store's promises that are easy to break: order, barriers, failures.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -11,12 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use proptest::prelude::*;
 
-use super::batch::{Batch, Edit};
-use super::engine::{Engine, Space, Write};
+use super::batch::Batch;
+use super::engine::{Engine, Space, Visit, Write};
 use super::error::StorageError;
-use super::home::BatchMark;
+use super::mark::BatchMark;
 use super::memory::MemoryEngine;
 use super::store::{BATCH_KEY, Committed, Fsync, Store, StoreSettings};
 
@@ -62,13 +59,7 @@ impl Engine for GatedEngine {
         self.memory.sync()
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StorageError> {
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
         self.memory.scan(space, from, to, visit)
     }
 
@@ -77,7 +68,7 @@ impl Engine for GatedEngine {
     }
 }
 
-fn store(engine: Arc<dyn Engine>, fsync: Fsync, inline: bool) -> Store {
+pub(super) fn store(engine: Arc<dyn Engine>, fsync: Fsync, inline: bool) -> Store {
     let settings = StoreSettings { fsync, inline, queued_bytes_max: 1000, ..StoreSettings::default() };
     Store::new(engine, settings, None, BatchMark::default()).unwrap()
 }
@@ -90,13 +81,13 @@ fn keep(store: &Store, batch: &mut Batch, key: &'static str) -> Option<Bytes> {
     store.update(batch, key.into(), |old| (old, None)).unwrap()
 }
 
-fn submit(store: &Store, batch: Batch, sync: bool) -> Receiver<Result<Committed, StorageError>> {
+pub(super) fn submit(store: &Store, batch: Batch, sync: bool) -> Receiver<Result<Committed, StorageError>> {
     let (told, hear) = channel();
     store.submit(batch, sync, Box::new(move |result| drop(told.send(result))));
     hear
 }
 
-fn heard(hear: &Receiver<Result<Committed, StorageError>>) -> Result<Committed, StorageError> {
+pub(super) fn heard(hear: &Receiver<Result<Committed, StorageError>>) -> Result<Committed, StorageError> {
     hear.recv_timeout(Duration::from_secs(5)).unwrap()
 }
 
@@ -313,91 +304,4 @@ fn threads_that_count_up_the_same_keys_lose_nothing() {
     let sum: u64 = (0..3u8).map(|n| number(&engine.get(Space::Objects, &[b'k', n]).unwrap().unwrap())).sum();
     assert_eq!(sum, THREADS * ROUNDS);
     assert_eq!(store.stats().uncommitted_keys, 0);
-}
-
-/// One step of the model test; the first number chooses one of three open batches.
-#[derive(Clone, Debug)]
-enum Step {
-    Edit(usize, u8, Option<u8>),
-    Keep(usize, u8),
-    Note(usize, u8, Option<u8>),
-    Submit(usize, bool),
-    Settle,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (batch, key, value) = (0..3usize, 0..5u8, proptest::option::of(any::<u8>()));
-    let step = prop_oneof![
-        4 => (batch.clone(), key.clone(), value.clone()).prop_map(|(b, k, v)| Step::Edit(b, k, v)),
-        1 => (batch.clone(), key.clone()).prop_map(|(b, k)| Step::Keep(b, k)),
-        1 => (batch.clone(), key, value).prop_map(|(b, k, v)| Step::Note(b, k, v)),
-        2 => (batch, any::<bool>()).prop_map(|(b, sync)| Step::Submit(b, sync)),
-        1 => Just(Step::Settle),
-    ];
-    proptest::collection::vec(step, 1..60)
-}
-
-fn content(store: &Store, space: Space) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut seen = BTreeMap::new();
-    store
-        .scan(space, b"", None, &mut |key, value| {
-            seen.insert(key.to_vec(), value.to_vec());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    seen
-}
-
-fn set(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: u8, value: Option<u8>) {
-    match value {
-        Some(value) => drop(map.insert(vec![key], vec![value])),
-        None => drop(map.remove(&vec![key])),
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn the_store_is_a_map(steps in steps(), inline: bool) {
-        let engine = Arc::new(MemoryEngine::with_crashes());
-        let store = store(engine.clone(), Fsync::No, inline);
-        let (mut objects, mut hints) = (BTreeMap::new(), BTreeMap::new());
-        let mut batches: [(Batch, Vec<(u8, Option<u8>)>); 3] = Default::default();
-        let one = |byte: u8| Bytes::from(vec![byte]);
-        for step in steps {
-            match step {
-                Step::Edit(b, key, value) => {
-                    let old = store.edit(&mut batches[b].0, one(key), |old| {
-                        (old, value.map_or(Edit::Remove, |value| Edit::Put(one(value))))
-                    });
-                    prop_assert_eq!(old.unwrap().map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
-                    set(&mut objects, key, value);
-                }
-                Step::Keep(b, key) => {
-                    let old = store.edit(&mut batches[b].0, one(key), |old| (old, Edit::Keep)).unwrap();
-                    prop_assert_eq!(old.map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
-                }
-                Step::Note(b, key, value) => {
-                    store.put_other(&mut batches[b].0, Space::Hints, one(key), value.map(one));
-                    batches[b].1.push((key, value));
-                }
-                Step::Submit(b, sync) => {
-                    let (batch, notes) = std::mem::take(&mut batches[b]);
-                    let result = heard(&submit(&store, batch, sync));
-                    prop_assert!(result.unwrap().durable || !sync);
-                    notes.into_iter().for_each(|(key, value)| set(&mut hints, key, value));
-                    prop_assert_eq!(content(&store, Space::Hints), hints.clone());
-                }
-                Step::Settle => prop_assert_eq!(store.settle(), Ok(())),
-            }
-        }
-        for (batch, _) in batches {
-            heard(&submit(&store, batch, false)).unwrap();
-        }
-        prop_assert_eq!(content(&store, Space::Objects), objects.clone());
-        prop_assert_eq!(store.stats().uncommitted_keys, 0);
-        store.stop();
-        engine.crash(0);
-        prop_assert_eq!(content(&store, Space::Objects), objects);
-    }
 }

@@ -1,0 +1,393 @@
+//! The list everyone keeps: who belongs to the cluster, and how each database wants its copies kept.
+//!
+//! Each line of the list carries a number that grows when the line is rewritten. Two neighbours who compare lists keep,
+//! line by line, the one with the greater number; so it does not matter who meets whom, how often, or in what order.
+//!
+//! # Contract
+//! - [`ClusterState::merge`] is idempotent, commutative and associative among states of one cluster. Member lines: higher
+//!   generation wins; policies: higher (version, by). Two different lines with one number can come of two nodes changing
+//!   it at once; then the greater content wins, the same everywhere.
+//! - [`ClusterState::epoch`] never sinks, and [`ClusterState::digest`] differs when anything differs.
+//! - A member that left stays in the map, so that old news cannot bring it back.
+//!
+//! # Encoding, byte by byte
+//! ```text
+//! 0    format version, now 1
+//! 1..  postcard of [`ClusterState`], maps in ascending order of their keys
+//! ```
+//! What it refuses: another version, trailing bytes, partitions that are no power of two up to 16384, a member under
+//! another's id, policies that contradict themselves or belong to no database, more than [`MEMBERS_MAX`] members.
+
+use crate::causality::{NodeId, NodeTag};
+use crate::key::{DATABASES, Partitions};
+use crate::message::control::Summary;
+use crate::policy::{Conflict, Policy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The most members a cluster may have, those that left included: everyone knows everyone (§6.6).
+pub const MEMBERS_MAX: usize = 1000;
+
+/// The longest host or zone name in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// The greatest weight of a member.
+pub const WEIGHT_MAX: u32 = 1000;
+
+const FORMAT: u8 = 1;
+
+/// Everything all members of a cluster agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// `cluster-name`, fixed at the founding.
+    pub cluster_name: String,
+    /// Drawn at random at the founding; tells two clusters of one name apart.
+    pub cluster_id: u64,
+    /// Q, fixed at the founding.
+    pub partitions: u32,
+    /// All members there ever were, by id.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The policy of each database that has one.
+    pub policies: BTreeMap<u8, PolicyEntry>,
+}
+
+/// One member's line. Compared field by field, generation first, when two lines meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// Grows each time the line is rewritten.
+    pub generation: u64,
+    /// Whether it belongs to the cluster; having left wins.
+    pub state: MemberState,
+    /// How often the node had been started when it wrote this line.
+    pub start_number: u64,
+    /// Whose line this is.
+    pub id: NodeId,
+    /// The host name or address under which the others reach it.
+    pub host: String,
+    /// The port for clients.
+    pub port: u16,
+    /// The port for nodes.
+    pub cluster_port: u16,
+    /// Its zone; empty: none.
+    pub zone: String,
+    /// Its share of the partitions, relative to the others'.
+    pub weight: u32,
+    /// Its place in the order of all joins and leaves, from 1.
+    pub joined: u64,
+    /// Its place in that order when it left.
+    pub left: Option<u64>,
+}
+
+/// Whether a member belongs to the cluster. Being unreachable is no member state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MemberState {
+    /// It belongs to the cluster.
+    Up,
+    /// It was told to leave.
+    Left,
+}
+
+/// One database's policy and how new it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEntry {
+    /// The policy.
+    pub policy: Policy,
+    /// When it was set, as an HLC; each change is above the one it replaces.
+    pub version: u64,
+    /// The node that set it.
+    pub by: NodeTag,
+}
+
+/// A state that cannot be merged: it is another cluster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a state of cluster {theirs:016x} met one of cluster {ours:016x}; two clusters do not merge; nothing changed")]
+pub struct OtherCluster {
+    /// The cluster here.
+    pub ours: u64,
+    /// The other's cluster.
+    pub theirs: u64,
+}
+
+/// Bytes that are no cluster state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Not this format version.
+    #[error(
+        "the cluster state has format {0:?}, this release reads format {FORMAT}; nothing changed; use the release that wrote it"
+    )]
+    Format(Option<u8>),
+    /// Cannot be read.
+    #[error("the cluster state is damaged; nothing changed")]
+    Damaged,
+    /// Can be read, but breaks an invariant.
+    #[error("the cluster state contradicts itself ({0}); nothing changed")]
+    Contradiction(&'static str),
+}
+
+impl ClusterState {
+    /// The state of a cluster that does not have members yet; `policies` go to the databases in order.
+    pub fn found(name: &str, cluster_id: u64, partitions: Partitions, policies: &[Policy; 16], by: NodeTag) -> Self {
+        let entry = |(index, policy): (usize, &Policy)| (index as u8, PolicyEntry { policy: *policy, version: 1, by });
+        ClusterState {
+            cluster_name: name.to_owned(),
+            cluster_id,
+            partitions: partitions.count(),
+            members: BTreeMap::new(),
+            policies: policies.iter().enumerate().map(entry).collect(),
+        }
+    }
+
+    /// Takes over whatever `other` knows better. Returns whether anything changed.
+    pub fn merge(&mut self, other: &ClusterState) -> Result<bool, OtherCluster> {
+        if self.cluster_id != other.cluster_id {
+            return Err(OtherCluster { ours: self.cluster_id, theirs: other.cluster_id });
+        }
+        let mut changed = keep_greater(&mut self.members, &other.members, Member::clone);
+        changed |= keep_greater(&mut self.policies, &other.policies, PolicyEntry::order);
+        Ok(changed)
+    }
+
+    /// The members that have not left, in ascending order of id.
+    pub fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.state == MemberState::Up)
+    }
+
+    /// The next free place in the order of joins and leaves.
+    pub fn next_place(&self) -> u64 {
+        self.members.values().map(|m| m.joined.max(m.left.unwrap_or(0))).max().unwrap_or(0) + 1
+    }
+
+    /// Sets a database's policy; its version is above the one it replaces. `index` must be below 16 and the policy
+    /// free of contradictions (the caller has checked); anything else changes nothing.
+    pub fn set_policy(&mut self, index: u8, policy: Policy, now_ms: u64, by: NodeTag) {
+        if index < DATABASES && policy.check().is_ok() {
+            let above = self.policies.get(&index).map_or(0, |entry| entry.version.saturating_add(1));
+            self.policies.insert(index, PolicyEntry { policy, version: above.max(now_ms << 16), by });
+        }
+    }
+
+    /// A database's policy as set, not capped by the number of members.
+    pub fn policy(&self, index: u8) -> Policy {
+        self.policies.get(&index).map_or_else(Policy::default, |entry| entry.policy)
+    }
+
+    /// The sum of all generations: rises with every change of a member.
+    pub fn epoch(&self) -> u64 {
+        self.members.values().map(|member| member.generation).sum()
+    }
+
+    /// Hash of the encoding.
+    pub fn digest(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.encode())
+    }
+
+    /// The state in three numbers.
+    pub fn summary(&self) -> Summary {
+        Summary { cluster_id: self.cluster_id, epoch: self.epoch(), digest: self.digest() }
+    }
+
+    /// The bytes as saved and sent; see the module's layout.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        // Writing to a vector fails only for types whose length is unknown, which this one does not contain.
+        bytes.extend(postcard::to_allocvec(self).unwrap_or_default());
+        bytes
+    }
+
+    /// Reads what [`ClusterState::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
+        let body = bytes.strip_prefix(&[FORMAT]).ok_or(StateError::Format(bytes.first().copied()))?;
+        let (state, rest): (ClusterState, _) = postcard::take_from_bytes(body).map_err(|_| StateError::Damaged)?;
+        if !rest.is_empty() {
+            return Err(StateError::Damaged);
+        }
+        state.check()?;
+        Ok(state)
+    }
+
+    fn check(&self) -> Result<(), StateError> {
+        let wrong = |what| Err(StateError::Contradiction(what));
+        if Partitions::new(self.partitions).is_none() {
+            return wrong("partitions is no power of two up to 16384");
+        }
+        if self.members.len() > MEMBERS_MAX {
+            return wrong("too many members");
+        }
+        if self.policies.iter().any(|(index, entry)| *index >= DATABASES || entry.policy.check().is_err()) {
+            return wrong("a policy is impossible");
+        }
+        for (id, member) in &self.members {
+            if *id != member.id || (member.state == MemberState::Left) != member.left.is_some() {
+                return wrong("a member's line is mixed up");
+            }
+            if member.generation > u64::MAX / (2 * MEMBERS_MAX as u64) {
+                return wrong("a generation is impossible");
+            }
+            if let Err(what) = member.check() {
+                return wrong(what);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    /// Whether the values a node gives of itself are in range; else what is not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.host.is_empty() || self.host.len() > NAME_BYTES_MAX || self.zone.len() > NAME_BYTES_MAX {
+            return Err("a host or zone name is empty or too long");
+        }
+        if self.weight == 0 || self.weight > WEIGHT_MAX {
+            return Err("a weight is not between 1 and 1000");
+        }
+        if self.cluster_port == 0 {
+            return Err("a cluster-port is zero");
+        }
+        Ok(())
+    }
+
+    /// Where its node port is: host:cluster_port.
+    pub fn address(&self) -> String {
+        address(&self.host, self.cluster_port)
+    }
+}
+
+/// host:port, with brackets around an IPv6 address.
+pub fn address(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+impl PolicyEntry {
+    fn order(&self) -> (u64, NodeTag, [u8; 6]) {
+        let Policy { n, r, w, dw, sloppy, conflict } = self.policy;
+        (self.version, self.by, [n, r, w, dw, u8::from(sloppy), u8::from(conflict == Conflict::Newest)])
+    }
+}
+
+fn keep_greater<K: Ord + Copy, V: Clone, O: Ord>(
+    ours: &mut BTreeMap<K, V>,
+    theirs: &BTreeMap<K, V>,
+    order: impl Fn(&V) -> O,
+) -> bool {
+    let mut changed = false;
+    for (key, value) in theirs {
+        if ours.get(key).is_none_or(|known| order(value) > order(known)) {
+            ours.insert(*key, value.clone());
+            changed = true;
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn member(n: u8) -> Member {
+        Member {
+            generation: 1,
+            state: MemberState::Up,
+            start_number: 1,
+            id: NodeId([n; 20]),
+            host: format!("node-{n}"),
+            port: 7000,
+            cluster_port: 17000,
+            zone: String::new(),
+            weight: 1,
+            joined: u64::from(n),
+            left: None,
+        }
+    }
+
+    pub(crate) fn state_of(numbers: &[u8]) -> ClusterState {
+        let q = Partitions::new(256).unwrap();
+        let mut state = ClusterState::found("town", 77, q, &[Policy::default(); 16], NodeTag(1));
+        state.members = numbers.iter().map(|n| (NodeId([*n; 20]), member(*n))).collect();
+        state
+    }
+
+    fn any_state() -> impl Strategy<Value = ClusterState> {
+        let members = proptest::collection::btree_map(0u8..4, (1u64..4, 0u8..3, any::<bool>()), 0..4);
+        let policies = proptest::collection::btree_map(0u8..3, (1u64..3, 0u64..2, 1u8..4), 0..3);
+        (members, policies).prop_map(|(members, policies)| {
+            let mut state = state_of(&[]);
+            for (n, (generation, host, gone)) in members {
+                let mut member = Member { generation, host: format!("h{host}"), ..member(n) };
+                (member.state, member.left) = if gone { (MemberState::Left, Some(9)) } else { (MemberState::Up, None) };
+                state.members.insert(member.id, member);
+            }
+            for (index, (version, by, n)) in policies {
+                let policy = Policy { n, r: 1, w: 1, ..Policy::default() };
+                state.policies.insert(index, PolicyEntry { policy, version, by: NodeTag(by) });
+            }
+            state
+        })
+    }
+
+    fn merged(a: &ClusterState, b: &ClusterState) -> ClusterState {
+        let mut result = a.clone();
+        let changed = result.merge(b).unwrap();
+        assert_eq!(changed, result != *a);
+        result
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_a_semilattice(a in any_state(), b in any_state(), c in any_state()) {
+            prop_assert_eq!(merged(&a, &a), a.clone());
+            let ab = merged(&a, &b);
+            prop_assert_eq!(&ab, &merged(&b, &a));
+            prop_assert_eq!(merged(&ab, &c), merged(&a, &merged(&b, &c)));
+            prop_assert!(ab.epoch() >= a.epoch().max(b.epoch()));
+            prop_assert_eq!(a.digest() == b.digest(), a == b);
+        }
+
+        #[test]
+        fn what_is_written_can_be_read(a in any_state(), cut in 0usize..200) {
+            let bytes = a.encode();
+            prop_assert_eq!(ClusterState::decode(&bytes), Ok(a));
+            prop_assert!(cut >= bytes.len() || ClusterState::decode(&bytes[..cut]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut framed = vec![FORMAT];
+            framed.extend(bytes);
+            if let Ok(state) = ClusterState::decode(&framed) {
+                prop_assert!(state.check().is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn two_clusters_do_not_merge() {
+        let (mut ours, mut theirs) = (state_of(&[1]), state_of(&[2]));
+        theirs.cluster_id = 78;
+        assert_eq!(ours.merge(&theirs), Err(OtherCluster { ours: 77, theirs: 78 }));
+        assert_eq!(ours, state_of(&[1]));
+    }
+
+    #[test]
+    fn a_policy_set_later_wins_even_when_the_clock_was_set_back() {
+        let mut state = state_of(&[1]);
+        let (old, new) = (Policy { n: 5, ..Policy::default() }, Policy { n: 7, ..Policy::default() });
+        state.set_policy(2, old, 1000, NodeTag(1));
+        let before = state.clone();
+        state.set_policy(2, new, 10, NodeTag(1));
+        assert_eq!(merged(&before, &state).policy(2), new);
+        assert_eq!(merged(&state, &before).policy(2), new);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut state = state_of(&[1]);
+        state.partitions = 100;
+        assert!(matches!(ClusterState::decode(&state.encode()), Err(StateError::Contradiction(_))));
+        let mut state = state_of(&[1]);
+        state.members.insert(NodeId([9; 20]), member(2));
+        assert!(matches!(ClusterState::decode(&state.encode()), Err(StateError::Contradiction(_))));
+        assert_eq!(ClusterState::decode(&[]), Err(StateError::Format(None)));
+        assert_eq!(ClusterState::decode(&[9, 1]), Err(StateError::Format(Some(9))));
+    }
+}

@@ -1,0 +1,168 @@
+//! The board: the cluster as one node sees it at one moment.
+//!
+//! # Invariants
+//! - [`View::nodes`] is sorted by id and has the same indexes as the ring's members; `me` is among them.
+//! - A view never changes, except that its lamps ([`Health`]) go on and off.
+
+use crate::causality::{NodeId, NodeTag};
+use crate::gossip::state::{ClusterState, Member, address};
+use crate::key::{DATABASES, Partitions};
+use crate::membership::health::Health;
+use crate::message::control::JoinRequest;
+use crate::peer::link::Link;
+use crate::policy::Policy;
+use crate::ring::{Ring, RingMember};
+use std::sync::Arc;
+
+/// One policy for each database.
+pub type Policies = [Policy; DATABASES as usize];
+
+/// The cluster as one node sees it.
+pub struct View {
+    /// The index of this node in `nodes`.
+    pub me: usize,
+    /// The members, sorted by id.
+    pub nodes: Vec<Node>,
+    /// Who keeps what.
+    pub ring: Arc<Ring>,
+    /// Rises with every change of the members; 0 while the node is in no cluster.
+    pub epoch: u64,
+    /// The policies in force: capped by the number of members.
+    pub policies: Policies,
+    /// The policies as set.
+    pub configured: Policies,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The cluster's id; 0 while the node is in none.
+    pub cluster_id: u64,
+}
+
+/// One member.
+pub struct Node {
+    /// Its name for life.
+    pub id: NodeId,
+    /// The first 64 bits of it.
+    pub tag: NodeTag,
+    /// The host name or address under which others reach it.
+    pub host: String,
+    /// Its port for clients.
+    pub port: u16,
+    /// Its port for nodes.
+    pub cluster_port: u16,
+    /// Its zone; empty: none.
+    pub zone: String,
+    /// Its share of the partitions, relative to the others'.
+    pub weight: u32,
+    /// The way to it; none: it is this node.
+    pub link: Option<Arc<Link>>,
+    /// Its lamp.
+    pub health: Arc<Health>,
+}
+
+impl Node {
+    /// Whether it makes sense to ask this member for anything. This node itself can always be asked.
+    pub fn is_reachable(&self) -> bool {
+        self.link.is_none() || self.health.is_reachable()
+    }
+
+    /// Its node port: host:cluster_port.
+    pub fn address(&self) -> String {
+        address(&self.host, self.cluster_port)
+    }
+}
+
+impl View {
+    /// What a node sees that is in no cluster yet: itself.
+    pub fn alone(me: &JoinRequest, partitions: Partitions, policies: &Policies) -> View {
+        let member = RingMember { id: me.id, zone: me.zone.clone(), weight: me.weight, joined: 1, left: None };
+        let node = Node {
+            id: me.id,
+            tag: me.id.tag(),
+            host: me.host.clone(),
+            port: me.port,
+            cluster_port: me.cluster_port,
+            zone: me.zone.clone(),
+            weight: me.weight,
+            link: None,
+            health: Arc::new(Health::default()),
+        };
+        View {
+            me: 0,
+            nodes: vec![node],
+            ring: Arc::new(Ring::new(&[member], partitions)),
+            epoch: 0,
+            policies: policies.map(|policy| policy.capped(1)),
+            configured: *policies,
+            cluster_name: me.cluster_name.clone(),
+            cluster_id: 0,
+        }
+    }
+
+    /// The view of node `me` on `state`; none when `me` is not present in it. `ring` is that of `state`; `way` gives the
+    /// link and lamp of each other member.
+    pub(super) fn of(
+        state: &ClusterState,
+        me: NodeId,
+        ring: Arc<Ring>,
+        way: impl Fn(&NodeId) -> Option<(Arc<Link>, Arc<Health>)>,
+    ) -> Option<View> {
+        let nodes: Vec<Node> = state.present().map(|member| node(member, way(&member.id))).collect();
+        let configured: Policies = std::array::from_fn(|index| state.policy(index as u8));
+        Some(View {
+            me: nodes.iter().position(|node| node.id == me)?,
+            ring,
+            epoch: state.epoch(),
+            policies: configured.map(|policy| policy.capped(nodes.len())),
+            configured,
+            cluster_name: state.cluster_name.clone(),
+            cluster_id: state.cluster_id,
+            nodes,
+        })
+    }
+
+    /// This node.
+    pub fn own(&self) -> &Node {
+        &self.nodes[self.me]
+    }
+
+    /// The index of the member with this id.
+    pub fn index_of(&self, id: &NodeId) -> Option<usize> {
+        self.nodes.binary_search_by(|node| node.id.cmp(id)).ok()
+    }
+
+    /// The index of the member with this tag.
+    pub fn index_of_tag(&self, tag: NodeTag) -> Option<usize> {
+        self.nodes.binary_search_by(|node| node.tag.cmp(&tag)).ok()
+    }
+}
+
+/// The ring of a cluster state, from all members there ever were.
+pub(super) fn ring_of(state: &ClusterState) -> Option<Ring> {
+    let members: Vec<RingMember> = state
+        .members
+        .values()
+        .map(|member| RingMember {
+            id: member.id,
+            zone: member.zone.clone(),
+            weight: member.weight,
+            joined: member.joined,
+            left: member.left,
+        })
+        .collect();
+    Some(Ring::new(&members, Partitions::new(state.partitions)?))
+}
+
+fn node(member: &Member, way: Option<(Arc<Link>, Arc<Health>)>) -> Node {
+    let (link, health) = way.map_or_else(|| (None, Arc::default()), |(link, health)| (Some(link), health));
+    Node {
+        id: member.id,
+        tag: member.id.tag(),
+        host: member.host.clone(),
+        port: member.port,
+        cluster_port: member.cluster_port,
+        zone: member.zone.clone(),
+        weight: member.weight,
+        link,
+        health,
+    }
+}

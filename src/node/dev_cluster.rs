@@ -1,0 +1,207 @@
+//! `--dev-cluster N`: N nodes as N processes on this machine, to try things out.
+//!
+//! Each node is this very program with a port and a directory of its own, from 127.0.0.1:7001 on (node ports +10000).
+//! The first process only starts them, says where they are, and stops them all when it is told to stop. Should it be
+//! killed outright, the nodes follow it ([`follow_parent`]).
+
+use crate::config::load::Loaded;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+/// Set for the nodes, so that they end with the process that started them.
+const PARENT_VARIABLE: &str = "DYNAMIS_DEV_CLUSTER_PARENT";
+
+/// The first node's port for clients.
+const FIRST_PORT: u16 = 7001;
+
+/// What is added to a port for clients to get the port for nodes.
+const CLUSTER_PORT_OFFSET: u16 = 10_000;
+
+/// Settings each node gets its own value of.
+const OWN_SETTINGS: [&str; 5] = ["port", "cluster-port", "dir", "seeds", "bind"];
+
+/// How long the nodes may take to find each other.
+const READY: Duration = Duration::from_secs(60);
+
+/// How long the nodes may take to stop.
+const STOPPED: Duration = Duration::from_secs(20);
+
+/// Why the nodes were not started, or did not become ready. Those that ran have been stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DevClusterError {
+    /// The program could not be started again.
+    #[error("node {port} could not be started: {why}")]
+    Spawn {
+        /// Its port.
+        port: u16,
+        /// The system's words.
+        why: std::io::Error,
+    },
+    /// A node ended by itself; its own words stand above.
+    #[error("node {port} ended ({status}); its reason is printed above; the others have been stopped")]
+    Ended {
+        /// Its port.
+        port: u16,
+        /// How it ended.
+        status: String,
+    },
+    /// The nodes did not find each other.
+    #[error("the nodes did not find each other within {} s; they have been stopped", READY.as_secs())]
+    NotReady,
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(std::io::Error),
+}
+
+struct DevNode {
+    port: u16,
+    dir: PathBuf,
+    child: Child,
+}
+
+/// Starts the nodes, prints where they are, waits for Ctrl-C, and stops them.
+pub async fn run(count: u16, loaded: &Loaded) -> Result<(), DevClusterError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DevClusterError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DevClusterError::Signals)?;
+    let mut nodes = Vec::new();
+    let result = tokio::select! {
+        result = start_and_watch(count, loaded, &mut nodes) => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    stop(&mut nodes).await;
+    result
+}
+
+async fn start_and_watch(count: u16, loaded: &Loaded, nodes: &mut Vec<DevNode>) -> Result<(), DevClusterError> {
+    let given = loaded.overrides.iter().find(|(name, _)| name == "dir").map(|(_, dir)| PathBuf::from(dir));
+    let base = given.unwrap_or_else(|| PathBuf::from("dev-cluster"));
+    for index in 0..count {
+        nodes.push(spawn(index, count, &base, loaded)?);
+    }
+    let deadline = Instant::now() + READY;
+    while !all_know_all(nodes).await {
+        ended(nodes)?;
+        if Instant::now() > deadline {
+            return Err(DevClusterError::NotReady);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    announce(nodes);
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // One node killed by hand is what a dev cluster is for; the others go on.
+        if nodes.iter_mut().all(|node| matches!(node.child.try_wait(), Ok(Some(_)))) {
+            return ended(nodes);
+        }
+    }
+}
+
+fn spawn(index: u16, count: u16, base: &Path, loaded: &Loaded) -> Result<DevNode, DevClusterError> {
+    let port = FIRST_PORT + index;
+    let dir = base.join(format!("node-{}", index + 1));
+    let seeds: Vec<String> =
+        (0..count).map(|other| format!("127.0.0.1:{}", FIRST_PORT + other + CLUSTER_PORT_OFFSET)).collect();
+    let program = std::env::current_exe().map_err(|why| DevClusterError::Spawn { port, why })?;
+    let mut command = Command::new(program);
+    command.args(&loaded.file);
+    for (name, value) in loaded.overrides.iter().filter(|(name, _)| !OWN_SETTINGS.contains(&name.as_str())) {
+        command.arg(format!("--{name}")).arg(value);
+    }
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--seeds", &seeds.join(",")]);
+    command.args(["--cluster-port", &(port + CLUSTER_PORT_OFFSET).to_string()]).arg("--dir").arg(&dir);
+    command.env(PARENT_VARIABLE, std::process::id().to_string()).kill_on_drop(true);
+    // A process group of its own: Ctrl-C reaches this process, which then stops the nodes one clean way.
+    command.process_group(0);
+    let child = command.spawn().map_err(|why| DevClusterError::Spawn { port, why })?;
+    Ok(DevNode { port, dir, child })
+}
+
+fn ended(nodes: &mut [DevNode]) -> Result<(), DevClusterError> {
+    for node in nodes {
+        if let Ok(Some(status)) = node.child.try_wait() {
+            return Err(DevClusterError::Ended { port: node.port, status: status.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether every node answers and knows and reaches all others.
+async fn all_know_all(nodes: &[DevNode]) -> bool {
+    let wanted = format!("cluster_known_nodes:{}\r", nodes.len());
+    for node in nodes {
+        match ask(node.port, b"CLUSTER INFO\r\n").await {
+            Ok(answer) if answer.contains(&wanted) && answer.contains("cluster_slots_pfail:0\r") => {}
+            // A password keeps us out, but the node answers: it serves only once it is in its cluster.
+            Ok(answer) if answer.starts_with("-NOAUTH") => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+async fn ask(port: u16, request: &[u8]) -> std::io::Result<String> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(request).await?;
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    tokio::time::timeout(Duration::from_secs(2), exchange).await.map_err(late)?
+}
+
+fn announce(nodes: &[DevNode]) {
+    println!("{} nodes, one keyspace:", nodes.len());
+    for node in nodes {
+        let pid = node.child.id().unwrap_or_default();
+        println!("  127.0.0.1:{}  pid {pid}  {}", node.port, node.dir.display());
+    }
+    let port = |index: usize| nodes[index.min(nodes.len() - 1)].port;
+    println!("Try, each at another node:");
+    println!("  redis-cli -p {} SET greeting hello", port(0));
+    println!("  redis-cli -p {} GET greeting", port(1));
+    println!("  redis-cli -p {} DYN.EXPLAIN greeting", port(2));
+    println!("Ctrl-C stops them all.");
+}
+
+async fn stop(nodes: &mut [DevNode]) {
+    for node in nodes.iter() {
+        if let Some(pid) = node.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            // An error means that the node has ended already.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    let deadline = Instant::now() + STOPPED;
+    for node in nodes {
+        if tokio::time::timeout_at(deadline, node.child.wait()).await.is_err() {
+            eprintln!("dynamis-server: node {} did not stop in time and is killed", node.port);
+            // It ends with us in any case (kill_on_drop).
+            let _ = node.child.kill().await;
+        }
+    }
+}
+
+/// Makes a node of a dev cluster end when the process that started it is gone.
+pub fn follow_parent() {
+    let Some(parent) = std::env::var(PARENT_VARIABLE).ok().and_then(|pid| pid.parse().ok()) else { return };
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let current = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+            if current != Some(parent) {
+                let own = rustix::process::getpid();
+                // Ends this process cleanly, as Ctrl-C at the parent would have.
+                let _ = kill_process(own, Signal::TERM);
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,304 @@
+//! Starting a node, step by step.
+
+use super::logging::LogHandle;
+use super::{COUNTS_FILE, Node};
+use crate::command::Server;
+use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
+use crate::coordinator::Coordinator;
+use crate::coordinator::service::Desk;
+use crate::door::Door;
+use crate::gossip::detector;
+use crate::gossip::state::ClusterState;
+use crate::key::Partitions;
+use crate::membership::{Hands, Membership, Saving, Settings as MembershipSettings};
+use crate::message::control::JoinRequest;
+use crate::peer::listener;
+use crate::peer::settings::{Identity, Limits, PeerSettings};
+use crate::policy::{Conflict, Policy};
+use crate::replica::Replica;
+use crate::repair::fill;
+use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
+use crate::storage::error::OpenError;
+use crate::storage::files::{self, FileError};
+use crate::storage::fjall::FjallSettings;
+use crate::storage::home::Home;
+use crate::storage::open::{self, EngineChoice, Opened};
+use crate::storage::store::{Fsync, StoreSettings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The name under which the member list is kept.
+const CLUSTER_FILE: &str = "cluster";
+
+/// Why a node does not start. Nothing was changed for others.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be bound.
+    #[error("cannot listen on {address}: {why}; stop what uses it, or choose another {key}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's words.
+        why: std::io::Error,
+        /// The setting that names the port.
+        key: &'static str,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A file of the data directory cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Reading the store failed while counting its keys.
+    #[error("the keys could not be counted: {0}")]
+    Count(#[from] crate::storage::error::StorageError),
+    /// The saved cluster state cannot be used.
+    #[error(transparent)]
+    Membership(#[from] crate::membership::StartError),
+    /// A setting that only the start can judge.
+    #[error("{0}")]
+    Setting(String),
+    /// A background step ended badly.
+    #[error("starting was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl Node {
+    /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
+    pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
+        let clients = listen_all(&config, config.port, "port").await?;
+        let nodes = listen_all(&config, config.cluster_port(), "cluster-port").await?;
+        let opened = open_storage(&config).await?;
+        let (home, store) = (opened.home.clone(), opened.store.clone());
+        let (clock, births_valid_from) = wind_clock(&config, &opened)?;
+        let tag = opened.node_id.tag();
+        let replica = Arc::new(Replica::new(store, tag, clock, births_valid_from, config.max_siblings));
+        count_keys(&replica, &opened).await?;
+        let peers = peer_settings(&config, &opened);
+        let desk = Arc::new(Desk::default());
+        let mut tasks = vec![renew_lease(replica.clone(), home.clone())];
+        for socket in nodes {
+            tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
+        }
+        let membership = start_membership(&config, &opened, &replica, peers).await?;
+        let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
+        desk.open(coordinator.clone());
+        if !membership.is_formed() {
+            tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
+        }
+        membership.formed().await;
+        // A life after the first that begins with an empty or shortened store has lost what it acknowledged.
+        if opened.truncated || (opened.fresh && opened.start_number > 1) {
+            replica.start_filling();
+            tasks.push(tokio::spawn(fill::run(membership.clone(), replica.clone())));
+        }
+        let id = opened.node_id;
+        tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
+        let apply = apply_settings(coordinator.clone(), log);
+        let server = Server::new(coordinator.clone(), config, file, apply);
+        let door = Door::open(clients, server.clone());
+        Ok(Node { home, replica, membership, coordinator, server, door, tasks })
+    }
+}
+
+async fn listen_all(config: &Config, port: u16, key: &'static str) -> Result<Vec<TcpListener>, StartError> {
+    let mut sockets = Vec::new();
+    for host in &config.bind {
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let failed = |why| StartError::Listen { address: address.clone(), why, key };
+        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(&address).await.map_err(failed)?.collect();
+        let target = resolved.first().copied().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        sockets.push(listen(target, config.tcp_backlog).map_err(failed)?);
+    }
+    Ok(sockets)
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { tokio::net::TcpSocket::new_v6()? } else { tokio::net::TcpSocket::new_v4()? };
+    // A restart after kill -9 must bind at once, whatever connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
+async fn open_storage(config: &Config) -> Result<Opened, StartError> {
+    let engine = match config.storage_engine {
+        StorageEngine::Fjall => {
+            EngineChoice::Fjall(FjallSettings { cache_bytes: config.cache_bytes, ..FjallSettings::default() })
+        }
+        StorageEngine::Memory => EngineChoice::Memory,
+    };
+    let settings = open::Settings {
+        dir: config.dir.clone(),
+        cluster: config.cluster_name.clone(),
+        node_id: None,
+        engine,
+        store: StoreSettings { fsync: fsync(config.appendfsync), ..StoreSettings::default() },
+    };
+    Ok(tokio::task::spawn_blocking(move || open_or_set_aside(settings)).await??)
+}
+
+/// Opens the storage. Files that the engine cannot recover are set aside when other members hold copies: the node starts
+/// empty and fills up. A node that is alone refuses instead: those files are all there is.
+fn open_or_set_aside(settings: open::Settings) -> Result<Opened, OpenError> {
+    let error = match open::open(settings.clone()) {
+        Err(error @ OpenError::Engine { .. }) => error,
+        opened => return opened,
+    };
+    let saved = files::read(&settings.dir, CLUSTER_FILE).ok().flatten();
+    let state = saved.and_then(|saved| ClusterState::decode(&saved).ok());
+    if state.is_none_or(|state| state.present().count() < 2) {
+        return Err(error);
+    }
+    let aside = open::set_aside(&settings, wall_ms())?;
+    tracing::error!(%error, ?aside, "the storage was set aside; starting empty, to be filled up from the other nodes");
+    open::open(settings)
+}
+
+/// Redis's `appendfsync` in the store's terms.
+fn fsync(setting: AppendFsync) -> Fsync {
+    match setting {
+        AppendFsync::Always => Fsync::Always,
+        AppendFsync::Everysec => Fsync::EverySec,
+        AppendFsync::No => Fsync::No,
+    }
+}
+
+/// The clock starts at the lease of the last life, so that no stamp is given twice. After anything but a clean stop of a
+/// store that has all it had, the actors of earlier lives are void: this node may have forgotten what it wrote.
+fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, crate::causality::Hlc), StartError> {
+    let clock = NodeClock::new(opened.lease, opened.lease, config.max_clock_drift_ms);
+    let lease = clock.next_lease();
+    opened.home.write_lease(lease)?;
+    clock.extend(lease);
+    let sound = opened.clean && !opened.truncated;
+    if opened.truncated {
+        tracing::error!(
+            "the storage has lost writes that were on disk (its journal was cut short); check this disk"
+        );
+    }
+    // Above every stamp of the earlier lives, and below the first of this one.
+    let valid_from = if sound { crate::causality::Hlc(0) } else { opened.lease };
+    Ok((clock, valid_from))
+}
+
+async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), StartError> {
+    let saved = if opened.clean { opened.home.read_sealed(COUNTS_FILE).ok().flatten() } else { None };
+    if saved.is_some_and(|saved| replica.counts_restored(&saved).is_ok()) {
+        return Ok(());
+    }
+    let replica = replica.clone();
+    Ok(tokio::task::spawn_blocking(move || replica.count_all()).await??)
+}
+
+fn announced_host(config: &Config) -> String {
+    match config.bind.first() {
+        _ if !config.cluster_announce_ip.is_empty() => config.cluster_announce_ip.clone(),
+        Some(host) if host != "0.0.0.0" && host != "::" => host.clone(),
+        _ => "127.0.0.1".to_owned(),
+    }
+}
+
+fn peer_settings(config: &Config, opened: &Opened) -> Arc<PeerSettings> {
+    let identity = Identity {
+        cluster_name: config.cluster_name.clone(),
+        secret: config.cluster_secret.clone().into_bytes(),
+        node_id: opened.node_id,
+        start_number: opened.start_number,
+        host: announced_host(config),
+        cluster_port: config.cluster_port(),
+    };
+    Arc::new(PeerSettings::new(identity, Limits::default(), PeerSettings::random_seed()))
+}
+
+/// The policies of the databases for a cluster founded here.
+fn policies(config: &Config) -> [Policy; 16] {
+    std::array::from_fn(|index| {
+        let of = config.for_database(index as u8);
+        let conflict = match of.conflict {
+            ConfiguredConflict::Siblings => Conflict::Siblings,
+            ConfiguredConflict::Newest => Conflict::Newest,
+        };
+        Policy { n: of.n, r: of.r, w: of.w, dw: of.dw, sloppy: of.sloppy, conflict }
+    })
+}
+
+async fn start_membership(
+    config: &Config,
+    opened: &Opened,
+    replica: &Arc<Replica>,
+    peers: Arc<PeerSettings>,
+) -> Result<Arc<Membership>, StartError> {
+    let partitions = Partitions::new(config.partitions.into())
+        .ok_or_else(|| StartError::Setting(format!("partitions must be a power of two, not {}", config.partitions)))?;
+    let settings = MembershipSettings {
+        me: JoinRequest {
+            cluster_name: config.cluster_name.clone(),
+            cluster_id: None,
+            id: opened.node_id,
+            host: announced_host(config),
+            port: config.port,
+            cluster_port: config.cluster_port(),
+            zone: config.zone.clone(),
+            weight: config.weight,
+            start_number: opened.start_number,
+        },
+        seeds: config.seeds.clone(),
+        partitions,
+        policies: policies(config),
+        peers,
+        detector: detector::Settings::default(),
+        random_seed: rand::random(),
+    };
+    let (home, holder) = (opened.home.clone(), replica.clone());
+    let hands = Hands {
+        save: Box::new(move |state| save(home.clone(), state)),
+        holds_data: Box::new(move || holder.holds_data()),
+        now_ms: Box::new(wall_ms),
+    };
+    let saved = opened.home.read_sealed(CLUSTER_FILE)?;
+    Ok(Membership::start(settings, hands, saved).await?)
+}
+
+fn save(home: Arc<Home>, state: Vec<u8>) -> Saving {
+    Box::pin(async move {
+        let saved = tokio::task::spawn_blocking(move || home.write_sealed(CLUSTER_FILE, &state)).await;
+        match saved {
+            Ok(saved) => saved.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+}
+
+/// Persists the clock's lease ahead of use, for ever. When the disk does not answer, the clock stops stamping at the
+/// lease's end and writes fail with a clear error.
+fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(LEASE_RENEW_MS));
+        loop {
+            ticks.tick().await;
+            let lease = replica.clock.next_lease();
+            let home = home.clone();
+            match tokio::task::spawn_blocking(move || home.write_lease(lease)).await {
+                Ok(Ok(())) => replica.clock.extend(lease),
+                Ok(Err(error)) => tracing::error!(%error, "the clock's lease could not be persisted"),
+                Err(_) => return,
+            }
+        }
+    })
+}
+
+/// What CONFIG SET changes beside the settings themselves.
+fn apply_settings(coordinator: Arc<Coordinator>, log: Option<LogHandle>) -> Box<dyn Fn(&Config) + Send + Sync> {
+    Box::new(move |config| {
+        coordinator.set_request_timeout_ms(config.request_timeout_ms);
+        coordinator.replica().set_siblings_max(config.max_siblings);
+        coordinator.replica().clock.set_drift_ms_max(config.max_clock_drift_ms);
+        coordinator.replica().store().set_fsync(fsync(config.appendfsync));
+        log.iter().for_each(|log| log.set(config.loglevel));
+    })
+}
