@@ -25,7 +25,7 @@ pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
     match changed(&before, &words[2..]) {
         Err(refusal) => done(refusal),
         Ok(after) => {
-            asked.server.coordinator.set_request_timeout_ms(after.request_timeout_ms);
+            (asked.server.apply)(&after);
             asked.server.config.store(Arc::new(after));
             done(Reply::Ok)
         }
