@@ -117,7 +117,7 @@ fn about_clients(server: &Server, out: &mut String) {
         "connected_clients": server.clients.count(),
         "cluster_connections": server.coordinator.view().nodes.iter().filter(|node| node.link.is_some()).count(),
         "maxclients": server.config.load().maxclients,
-        "blocked_clients": 0,
+        "blocked_clients": server.stats.waiting(),
         "tracking_clients": 0,
     );
 }
