@@ -191,8 +191,8 @@ impl Filter {
     }
 
     fn takes(&self, client: &Client, me: u64) -> bool {
-        !self.nobody
-            && !(self.keep_me && client.id == me)
+        let spared = self.nobody || (self.keep_me && client.id == me);
+        !spared
             && self.id.is_none_or(|id| client.id == id)
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)

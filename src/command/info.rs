@@ -108,7 +108,7 @@ fn about_server(server: &Server, out: &mut String) {
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86_400,
         "executable": executable,
-        "config_file": server.config_file,
+        "config_file": server.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
     );
 }
 
@@ -117,7 +117,7 @@ fn about_clients(server: &Server, out: &mut String) {
         "connected_clients": server.clients.count(),
         "cluster_connections": server.coordinator.view().nodes.iter().filter(|node| node.link.is_some()).count(),
         "maxclients": server.config.load().maxclients,
-        "blocked_clients": 0,
+        "blocked_clients": server.stats.waiting(),
         "tracking_clients": 0,
     );
 }

@@ -1,12 +1,13 @@
 //! Starting a node, step by step.
 
+use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
 use super::{COUNTS_FILE, Node};
 use crate::command::{Apply, Server};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
 use crate::coordinator::Coordinator;
 use crate::coordinator::service::Desk;
-use crate::door::{self, Door, DoorError};
+use crate::door::Door;
 use crate::gossip::detector;
 use crate::gossip::state::ClusterState;
 use crate::key::Partitions;
@@ -37,7 +38,7 @@ const CLUSTER_FILE: &str = "cluster";
 pub enum StartError {
     /// A port cannot be bound.
     #[error(transparent)]
-    Listen(#[from] DoorError),
+    Listen(#[from] ListenError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -61,8 +62,8 @@ pub enum StartError {
 impl Node {
     /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
     pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
-        let clients = door::listen(&config.bind, config.port, config.tcp_backlog).await?;
-        let nodes = door::listen(&config.bind, config.cluster_port(), config.tcp_backlog).await?;
+        let clients = listen(&config.bind, config.port, config.tcp_backlog).await?;
+        let nodes = listen(&config.bind, config.cluster_port(), config.tcp_backlog).await?;
         let opened = open_storage(&config).await?;
         let (home, store) = (opened.home.clone(), opened.store.clone());
         let (clock, births_valid_from) = wind_clock(&config, &opened)?;
@@ -72,7 +73,7 @@ impl Node {
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
         let mut tasks = vec![renew_lease(replica.clone(), home.clone())];
-        for (socket, _) in nodes {
+        for socket in nodes {
             tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
         }
         let membership = start_membership(&config, &opened, &replica, peers).await?;
@@ -90,9 +91,8 @@ impl Node {
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
         let apply = apply_settings(coordinator.clone(), log);
-        let file = file.map(|file| file.display().to_string()).unwrap_or_default();
         let server = Server::new(coordinator.clone(), config, file, apply);
-        let door = Door::open(server.clone(), clients);
+        let door = Door::open(clients, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }
 }
