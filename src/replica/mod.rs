@@ -19,6 +19,9 @@ pub mod page;
 pub mod serve;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 use crate::causality::{Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::message::data::Refusal;
