@@ -95,8 +95,10 @@ fn command_lists_what_works_and_nothing_else() {
     let promised = dynamis::PROMISED.split_whitespace().map(str::to_owned);
     let missing: Vec<String> = promised.filter(|name| !listed.contains(name)).collect();
     assert!(missing.is_empty(), "not listed: {missing:?}");
-    assert_eq!(connection.run("COMMAND COUNT").integer() as usize, listed.len());
-    assert_eq!(connection.run("COMMAND").items().len(), listed.len());
+    // Redis lists subcommands here, and counts them not.
+    let whole = listed.iter().filter(|name| !name.contains('|')).count();
+    assert_eq!(connection.run("COMMAND COUNT").integer() as usize, whole);
+    assert_eq!(connection.run("COMMAND").items().len(), whole);
 
     for entry in connection.run("COMMAND").items() {
         answers_something(&cluster, entry);
@@ -160,7 +162,10 @@ fn command_docs_documents_every_command() {
         connection.done(&format!("HELLO {protocol}"));
         let docs = connection.run("COMMAND DOCS");
         for name in connection.run("COMMAND LIST").items().iter().map(Value::text) {
-            let doc = docs.field(&name);
+            let doc = match name.split_once('|') {
+                Some((container, _)) => docs.field(container).field("subcommands").field(&name),
+                None => docs.field(&name),
+            };
             for part in ["summary", "since", "group"] {
                 assert!(!doc.field(part).text().is_empty(), "{name} has no {part}");
             }

@@ -105,7 +105,7 @@ def single(address, protocol):
     expect("config", r.config_get("appendonly"), {"appendonly": "yes"})
     expect("dbsize", r.dbsize() > 500, True)
     expect("time", r.time()[0] > 1_700_000_000, True)
-    expect("command count", r.command_count() > 60, True)
+    expect("command count", r.command_count() > 40, True)
     expect("command docs", "get" in str(r.execute_command("COMMAND DOCS", "get")), True)
     expect("client list", any(client["name"] == "compat" for client in r.client_list()), True)
     expect("wait", r.wait(0, 100) >= 0, True)

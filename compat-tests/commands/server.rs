@@ -47,7 +47,7 @@ fn a_password_is_asked_for() {
         &[
             ("PING", "-NOAUTH Authentication required."),
             ("GET k", "-NOAUTH Authentication required."),
-            ("NOSUCH", "-NOAUTH Authentication required."),
+            ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
             (
                 "HELLO 3",
                 "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \

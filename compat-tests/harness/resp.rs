@@ -12,6 +12,9 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much of a reply is shown when it has not what it should.
+const CHARS_SHOWN: usize = 1000;
+
 /// A reply. Its text form is that of the tables: `+OK`, `-ERR …`, `:1`, `"bytes"`, `nil`, `[a, b]`, `{a: b}`, `#t`, `,1.5`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -103,7 +106,10 @@ impl Value {
             Value::Array(items) => items.chunks(2).find(|pair| pair[0].text() == name).and_then(|pair| pair.get(1)),
             _ => None,
         };
-        found.unwrap_or_else(|| panic!("there is no {name} in {self}"))
+        found.unwrap_or_else(|| {
+            let shown: String = self.to_string().chars().take(CHARS_SHOWN).collect();
+            panic!("there is no {name} in {shown}")
+        })
     }
 }
 
