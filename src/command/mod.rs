@@ -74,20 +74,18 @@ pub struct Server {
     pub started: Instant,
     /// 40 hex digits, new at each start.
     pub run_id: String,
-    /// The configuration file, if there is one.
-    pub config_file: Option<PathBuf>,
-    /// Carries settings that changed to where they take effect.
+    /// The configuration file; empty: none.
+    pub config_file: String,
+    /// Carries a changed setting to whoever works by it.
     pub apply: Apply,
 }
 
+/// Told the settings after each `CONFIG SET`.
+pub type Apply = Box<dyn Fn(&Config) + Send + Sync>;
+
 impl Server {
-    /// A server about to open its door. `apply` is called after each `CONFIG SET`, with the new settings.
-    pub fn new(
-        coordinator: Arc<Coordinator>,
-        config: Config,
-        config_file: Option<PathBuf>,
-        apply: Apply,
-    ) -> Arc<Server> {
+    /// A server about to open its door. `config_file` may be empty.
+    pub fn new(coordinator: Arc<Coordinator>, config: Config, config_file: String, apply: Apply) -> Arc<Server> {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         Arc::new(Server {
             coordinator,

@@ -6,7 +6,7 @@
 //! slowed down, not piled up. When the house closes, each clerk finishes the letters in hand and sees the visitor out.
 //!
 //! # Contract
-//! - [`Door::open`] takes sockets that listen already: whether a port is free is found out before anything else starts.
+//! - [`listen`] listens on every address or on none. A port in use is said in one sentence.
 //! - One task for each connection ([`connection`]); what it holds in memory is bounded ([`pace`]).
 //! - [`Door::stop`] takes no one new, lets batches that run finish for at most [`STOP_PATIENCE`], then closes what is left.
 //!
@@ -42,8 +42,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Lets clients in at every one of these sockets.
-    pub fn open(listeners: Vec<TcpListener>, server: Arc<Server>) -> Door {
+    /// Lets clients in at listeners that [`listen`] opened.
+    pub fn open(server: Arc<Server>, listeners: Vec<(TcpListener, SocketAddr)>) -> Door {
         let (stopping, stop) = watch::channel(false);
         // Every task holds a sender; when the last is gone, so is the last connection.
         let (presence, inside) = mpsc::channel(1);
@@ -51,7 +51,12 @@ impl Door {
             let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
             tokio::spawn(porter.let_in(listener));
         }
-        Door { server, stopping, inside }
+        Door { addresses, server, stopping, inside }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Closes. Ends when the last connection has gone.
@@ -65,6 +70,48 @@ impl Door {
             }
         }
     }
+}
+
+/// Listens on every host of `bind` at `port` (0: the system chooses), or on none. `*` is every IPv4 address; a host with
+/// `-` before it may fail. Clients that connect wait until [`Door::open`].
+pub async fn listen(bind: &[String], port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
+    let mut listeners = Vec::new();
+    for host in bind {
+        match listen_on(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
+            Ok(opened) => listeners.extend(opened),
+            Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Opens the listeners of one host.
+async fn listen_on(host: &str, port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
+    let name = if host == "*" { "0.0.0.0" } else { host };
+    let unresolved = |why| DoorError::Unresolved { host: host.to_string(), why };
+    let mut listeners = Vec::new();
+    for address in lookup_host((name, port)).await.map_err(unresolved)? {
+        let opened = listen_at(address, backlog).map_err(|why| match why.kind() {
+            io::ErrorKind::AddrInUse => DoorError::InUse { address },
+            _ => DoorError::Refused { address, why },
+        })?;
+        listeners.push(opened);
+    }
+    Ok(listeners)
+}
+
+fn listen_at(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait until the system has forgotten the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(address)?;
+    let listener = socket.listen(backlog)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Lets clients in at one listener.
