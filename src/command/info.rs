@@ -108,7 +108,7 @@ fn about_server(server: &Server, out: &mut String) {
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86_400,
         "executable": executable,
-        "config_file": server.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        "config_file": server.config_file,
     );
 }
 

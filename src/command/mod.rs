@@ -46,7 +46,6 @@ use crate::session::clients::Clients;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use stats::Stats;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use step::Step;
@@ -56,9 +55,6 @@ pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Our own version.
 pub const DYNAMIS_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What else is to be done when settings changed.
-pub type Apply = Box<dyn Fn(&Config) + Send + Sync>;
 
 /// What all connections share.
 pub struct Server {

@@ -25,7 +25,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
 
 /// How long [`Door::stop`] lets batches finish.
@@ -34,8 +34,36 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the porter rests when the system has no socket left for the next client.
 const REST: Duration = Duration::from_millis(100);
 
+/// Why the door cannot open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// A name in `bind` cannot be resolved.
+    #[error("the address {host} in bind cannot be resolved: {why}")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The port is taken.
+    #[error("{address} is in use by another program; stop it, or choose another port")]
+    InUse {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {why}")]
+    Refused {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
 /// An open door.
 pub struct Door {
+    addresses: Vec<SocketAddr>,
     server: Arc<Server>,
     stopping: watch::Sender<bool>,
     inside: mpsc::Receiver<()>,
@@ -47,7 +75,9 @@ impl Door {
         let (stopping, stop) = watch::channel(false);
         // Every task holds a sender; when the last is gone, so is the last connection.
         let (presence, inside) = mpsc::channel(1);
-        for listener in listeners {
+        let mut addresses = Vec::new();
+        for (listener, address) in listeners {
+            addresses.push(address);
             let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
             tokio::spawn(porter.let_in(listener));
         }
