@@ -234,12 +234,15 @@ fn about_keyspace(server: &Server, out: &mut String) {
 
 fn about_dynamo(server: &Server, out: &mut String) {
     let view = server.coordinator.view();
-    let reachable = view.nodes.iter().enumerate().filter(|(at, node)| *at == view.me || node.is_reachable()).count();
     let stats = &server.coordinator.stats;
+    let members = server.coordinator.membership().stats();
+    let replica = server.coordinator.replica();
+    let store = replica.store().stats();
     facts!(out,
         "node_id": view.nodes[view.me].id,
         "members": view.nodes.len(),
-        "members_reachable": reachable,
+        "members_up": members.members_up,
+        "members_down": members.members_down,
         "members_epoch": view.epoch,
         "partitions": view.ring.partitions().count(),
         "coordinated_gets": stats.gets.load(Relaxed),
@@ -250,6 +253,16 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "reads_with_siblings": stats.reads_with_siblings.load(Relaxed),
         "quorums_missed": stats.quorums_missed.load(Relaxed),
         "hints_placed": stats.hints_placed.load(Relaxed),
+        "hints_taken": replica.stats.hints_taken.load(Relaxed),
+        "siblings_max": replica.stats.siblings_max.load(Relaxed),
+        "clock_drift_ms_max": replica.clock.drift_ms_seen(),
+        "filling": u8::from(replica.is_filling()),
+        "records_damaged": replica.stats.damaged.load(Relaxed),
+        "commits": store.commits,
+        "commits_failed": replica.stats.commits_failed.load(Relaxed),
+        "commit_keys_most": store.commit_keys_most,
+        "fsyncs": store.syncs,
+        "fsync_last_us": store.sync_last_us,
         "command_races": server.stats.races.sum(),
     );
 }
