@@ -57,6 +57,27 @@ fn keys() {
     hold(&[tables::KEYS, tables::EXPIRY, tables::EXPIRY_CONDITIONS, tables::EXPIRY_ERRORS]);
 }
 
+/// The same on five nodes, through one that is no home of most keys: forwarding changes no reply.
+#[test]
+fn forwarded_commands() {
+    let cluster = Cluster::start(5, &[("storage-engine", "memory")]);
+    let tables = [
+        tables::SET_AND_GET,
+        tables::SET_OPTIONS,
+        tables::SET_ERRORS,
+        tables::OTHER_STRINGS,
+        tables::GETEX,
+        tables::KEYS,
+        tables::EXPIRY,
+        tables::EXPIRY_CONDITIONS,
+        tables::EXPIRY_ERRORS,
+        dynamis::ROWS,
+    ];
+    for at in 0..5 {
+        tables.iter().for_each(|table| check(&mut cluster.connect(at), table));
+    }
+}
+
 /// PING, ECHO, SELECT, HELLO, AUTH, RESET, QUIT, CLIENT answer as in Redis 7.
 #[test]
 fn connections() {

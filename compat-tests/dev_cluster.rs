@@ -6,6 +6,7 @@ use crate::harness::permits::Permit;
 use crate::harness::resp::Connection;
 use crate::harness::wait;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ struct DevCluster {
     parent: Child,
     nodes: Vec<Line>,
     commands: Vec<String>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl DevCluster {
@@ -39,6 +40,7 @@ impl DevCluster {
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(File::create(dir.path().join("log")).expect("a log can be written"))
             .spawn()
             .expect("the program starts");
         let output = BufReader::new(parent.stdout.take().expect("its output was piped"));
@@ -52,7 +54,7 @@ impl DevCluster {
                 break;
             }
         }
-        DevCluster { parent, nodes, commands, _dir: dir }
+        DevCluster { parent, nodes, commands, dir }
     }
 
     fn signal(&self, signal: Signal) {
@@ -73,6 +75,10 @@ impl Drop for DevCluster {
         let _ = self.parent.wait();
         for pid in self.nodes.iter().filter(|node| is_ours(node.pid)).filter_map(|node| Pid::from_raw(node.pid)) {
             let _ = kill_process(pid, Signal::KILL);
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            eprintln!("---- the log of the dev cluster:\n{log}");
         }
     }
 }

@@ -82,6 +82,8 @@ fn writes_on_both_sides_of_a_cut_come_back_as_siblings() {
     lone(&cluster, 1).done("SET k right");
     assert_eq!(lone(&cluster, 0).run("GET k").text(), "left");
     assert_eq!(lone(&cluster, 1).run("GET k").text(), "right");
+    assert!(cluster.connect(0).run("DYN.GET k R 3").is_error(), "the cut is a cut");
+    assert!(cluster.connect(1).run("DYN.GET k R 3").is_error(), "the cut is a cut");
     network.heal(&[0], &[1, 2]);
     let (context, values) = all(&cluster, 2, "k");
     assert_eq!(values, ["left", "right"], "neither saw the other, both saw and replaced \"before\"");
@@ -126,6 +128,42 @@ fn newest_keeps_the_later_one() {
     for at in 0..3 {
         assert_eq!(all(&cluster, at, "k").1, ["later"], "node {at}");
     }
+}
+
+/// Many clients on all nodes change one key at the same time, each merging what it read: nothing that was acknowledged is
+/// missing in the end.
+#[test]
+fn concurrent_changes_all_count() {
+    let cluster = Cluster::start(3, &[]);
+    std::thread::scope(|scope| {
+        for client in 0..6 {
+            let mut connection = cluster.connect(client % 3);
+            scope.spawn(move || (0..25).for_each(|at| add(&mut connection, &format!("{client}.{at}"))));
+        }
+    });
+    let mut items: Vec<String> =
+        all(&cluster, 0, "set").1.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect();
+    items.sort();
+    items.dedup();
+    let mut expected: Vec<String> = (0..6).flat_map(|client| (0..25).map(move |at| format!("{client}.{at}"))).collect();
+    expected.sort();
+    assert_eq!(items, expected);
+}
+
+/// Reads the set with all its siblings, and writes it merged and with one more item.
+fn add(connection: &mut Connection, item: &str) {
+    let (context, values) = seen(&connection.done("DYN.GET set"));
+    let mut items: Vec<&str> = values.iter().flat_map(|value| value.split(',')).collect();
+    items.push(item);
+    items.sort_unstable();
+    items.dedup();
+    let merged = items.join(",");
+    let mut words = vec!["DYN.SET", "set", &merged];
+    if let Some(context) = &context {
+        words.extend(["CONTEXT", context]);
+    }
+    let reply = connection.ask(&words);
+    assert!(!reply.is_error(), "{reply}");
 }
 
 /// A retried put with one ID makes no second sibling, whichever node the retry goes to.

@@ -1,5 +1,6 @@
 //! What was acknowledged is there: after kill -9 under load, after a restart, and a node that must not start says why.
 
+mod damage;
 mod load;
 mod refusals;
 
@@ -51,6 +52,41 @@ fn a_killed_cluster_comes_back_with_all_it_acknowledged() {
     let policy = cluster.connect(1).run("DYN.DATABASE 3");
     assert_eq!((policy.field("n").integer(), policy.field("w").integer()), (2, 1), "policies survive, too");
     assert_eq!(cluster.connect(0).run("SET goes-on v").to_string(), "+OK");
+}
+
+/// One node after the other is killed and started again while clients write on: at any time two of three are up, so
+/// whatever was acknowledged is on at least one of any two, and stays readable.
+#[test]
+fn nodes_killed_in_turn_take_nothing_with_them() {
+    let mut cluster = Cluster::start(3, &[]);
+    let load = Load::start(&cluster);
+    for round in 0..6 {
+        load.wait_for(WRITES_PER_PHASE / 2);
+        cluster.nodes[round % 3].kill9();
+        load.wait_for(WRITES_PER_PHASE / 2);
+        cluster.nodes[round % 3].restart();
+        (0..3).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2]));
+    }
+    let told = load.stop();
+    for at in 0..3 {
+        assert_eq!(told.missing_at(&cluster, at), [""; 0], "node {at}");
+    }
+}
+
+/// A node alone, killed under load, has all it acknowledged.
+#[test]
+fn a_killed_single_node_keeps_what_it_acknowledged() {
+    for appendfsync in ["always", "everysec", "no"] {
+        let mut cluster = Cluster::single(&[("appendfsync", appendfsync)]);
+        let load = Load::start(&cluster);
+        for _ in 0..3 {
+            load.wait_for(WRITES_PER_PHASE / 2);
+            cluster.nodes[0].kill9();
+            cluster.nodes[0].restart();
+        }
+        let told = load.stop();
+        assert_eq!(told.missing_at(&cluster, 0), [""; 0], "appendfsync {appendfsync}");
+    }
 }
 
 /// Five nodes, N=3: requests reach a coordinator by being forwarded; a kill under load loses nothing acknowledged.

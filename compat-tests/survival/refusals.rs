@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long a refusal may take.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Starts a node that must refuse; gives the last line of what it said.
+/// Starts a node that must refuse; gives what it said, without its log.
 fn refusal(dir: &Path, arguments: &[&str]) -> String {
     let mut command = command(None);
     let (port, bus) = (free_port().to_string(), free_port().to_string());
@@ -38,10 +38,13 @@ fn refusal(dir: &Path, arguments: &[&str]) -> String {
     assert!(!output.status.success(), "{arguments:?} must end with an error");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked") && !said.contains("Error {"), "{said}");
-    said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+    let refusal: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("dynamis-server: ")).collect();
+    refusal.join("\n")
 }
 
+/// One sentence on one line, but for the parser's pointer into a file that is no TOML.
 fn says(said: &str, parts: &[&str]) {
+    assert!(said.lines().count() == 1 || said.contains("not a TOML file"), "one sentence: {said:?}");
     for part in parts {
         assert!(said.contains(part), "the refusal does not name {part:?}: {said:?}");
     }
