@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CHARS_SHOWN: usize = 1000;
 
 /// A reply. Its text form is that of the tables: `+OK`, `-ERR …`, `:1`, `"bytes"`, `nil`, `[a, b]`, `{a: b}`, `#t`, `,1.5`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     /// `+`
     Simple(String),
@@ -57,6 +57,12 @@ impl fmt::Display for Value {
             Value::Double(text) => write!(f, ",{text}"),
             Value::Boolean(value) => write!(f, "#{}", if *value { 't' } else { 'f' }),
         }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
