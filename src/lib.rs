@@ -12,7 +12,7 @@
 //! ```text
 //! roof      node                                        assemble, start, stop
 //! door      resp → session → command → door             bytes ⇄ request; command table; request → Reply
-//! drivers   replica → membership → coordinator          async loops: run a machine with hands
+//! drivers   replica → membership → repair → coordinator async loops: run a machine with hands
 //! hands     storage (fjall), peer (tokio)               disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
 //! machines  message, gossip, quorum                     event + now → effects
@@ -42,6 +42,7 @@ pub mod peer;
 
 pub mod replica;
 pub mod membership;
+pub mod repair;
 pub mod coordinator;
 
 pub mod resp;

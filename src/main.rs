@@ -1,7 +1,10 @@
 //! `dynamis-server [CONFIG.toml] [--key value …]`: one node, or with `--dev-cluster N` a few of them to try things out.
 
+use dynamis::config::Config;
 use dynamis::config::load::{self, Asked};
+use dynamis::node::logging::LogHandle;
 use dynamis::node::{Node, dev_cluster, logging};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
             Some(nodes) => dev_cluster::run(nodes, &loaded).await.map_err(|error| error.to_string()),
             None => {
                 dev_cluster::follow_parent();
-                serve(loaded.config, log).await
+                serve(loaded.config, loaded.file, log).await
             }
         }
     });
@@ -39,11 +42,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs a node until SIGTERM or SIGINT.
-async fn serve(config: dynamis::config::Config, log: logging::LogHandle) -> Result<(), String> {
+async fn serve(config: Config, file: Option<PathBuf>, log: LogHandle) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let node = tokio::select! {
-        started = Node::start(config, Some(log)) => started.map_err(|error| error.to_string())?,
+        started = Node::start(config, file, Some(log)) => started.map_err(|error| error.to_string())?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };

@@ -1,3 +1,127 @@
-//! Commands (being built): one table of facts that is also the dispatcher, one file per group of commands.
+//! Commands: from a request's words to a reply.
+//!
+//! Picture a kitchen. The board ([`table`]) says what can be had; the head waiter ([`batch`]) takes a whole table's
+//! orders at once, sends what can cook together to the stove in one go ([`rounds`]), and brings the plates in the order
+//! they were asked for. Each cook (a handler) knows one dish, never walks to the stove, and says in a
+//! [`step::Step`] what must be fetched first.
+//!
+//! # Contract
+//! - A handler is `fn(&mut Asked, &[Bytes]) -> Step`; the first word is the command's name, and the number of words has
+//!   been held against the table's arity. It may change the session and the server, and never waits.
+//! - A handler may be called again for the same request ([`crate::message::operation::Outcome::Raced`]), so one whose
+//!   first step asks for operations changes nothing else.
+//!
+//! It refuses to read sockets, to know nodes' addresses on the wire, and to decide quorums.
 
 pub mod step;
+pub mod failure;
+pub mod arguments;
+pub mod glob;
+pub mod stats;
+pub mod strings;
+pub mod keys;
+pub mod expiry;
+pub mod dynamis;
+pub mod connection;
+pub mod client;
+pub mod config;
+pub mod command_info;
+pub mod server;
+pub mod process;
+pub mod info;
+pub mod ranges;
+pub mod cluster;
+pub mod wait;
+pub mod table;
+pub mod rounds;
+pub mod batch;
+
+use crate::config::Config;
+use crate::coordinator::Coordinator;
+use crate::key::StorageKey;
+use crate::message::operation::{Act, Operation};
+use crate::resp::reply::Reply;
+use crate::session::Session;
+use crate::session::clients::Clients;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use stats::Stats;
+use std::sync::Arc;
+use std::time::Instant;
+use step::Step;
+
+/// The version of Redis whose behaviour we answer with: clients read features off it.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+/// Our own version.
+pub const DYNAMIS_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What all connections share.
+pub struct Server {
+    /// Runs operations, and knows the members.
+    pub coordinator: Arc<Coordinator>,
+    /// The settings; `CONFIG SET` swaps a whole new one in.
+    pub config: ArcSwap<Config>,
+    /// Everyone connected.
+    pub clients: Arc<Clients>,
+    /// What was counted.
+    pub stats: Stats,
+    /// When the process started.
+    pub started: Instant,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// The configuration file; empty: none.
+    pub config_file: String,
+}
+
+impl Server {
+    /// A server about to open its door. `config_file` may be empty.
+    pub fn new(coordinator: Arc<Coordinator>, config: Config, config_file: String) -> Arc<Server> {
+        let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+        Arc::new(Server {
+            coordinator,
+            config: ArcSwap::from_pointee(config),
+            clients: Clients::new(),
+            stats: Stats::new(table::table().entries.len()),
+            started: Instant::now(),
+            run_id,
+            config_file,
+        })
+    }
+}
+
+/// What a handler is given.
+pub struct Asked<'a> {
+    /// The connection that asks.
+    pub session: &'a mut Session,
+    /// What all connections share.
+    pub server: &'a Arc<Server>,
+    /// The wall clock in Unix milliseconds, one reading for the batch.
+    pub now_ms: u64,
+}
+
+impl Asked<'_> {
+    /// An operation on a key of the session's database, with the session's quorums.
+    pub fn operation(&self, key: &Bytes, act: Act) -> Result<Operation, Reply> {
+        let key = StorageKey::new(self.session.database, key)
+            .map_err(|why| Reply::error(format!("ERR {why}; nothing was changed")))?;
+        Ok(Operation { key, act, r: self.session.r, w: self.session.w })
+    }
+}
+
+/// The step of a command that is done.
+pub fn done(reply: Reply) -> Step {
+    Step::Reply(reply)
+}
+
+/// A word as text for a reply: what is not UTF-8 is replaced.
+pub fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(word)
+}
+
+/// An array of simple lines: what the HELP subcommands answer.
+pub fn help_lines(name: &str, lines: &[&'static str]) -> Step {
+    let title = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    let lines = lines.iter().copied().chain(["HELP", "    Print this help."]);
+    done(Reply::Array(std::iter::once(Reply::text(title)).chain(lines.map(Reply::Simple)).collect()))
+}

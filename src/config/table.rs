@@ -159,8 +159,8 @@ settings! {
              member.";
         zone("zone"): String = "", "", Range::Word(0, 64), at_start,
             "What fails together with this node: a rack, a room, a provider's zone. The copies of a key are spread \
-             over as many zones as there are. Name either all nodes' zones or none; nodes without one count as one \
-             zone.";
+             over as many zones as there are. Name either all nodes' zones or none; each node without one counts as a \
+             zone of its own.";
         weight("weight"): u32 = "1", "", Range::Between(1, 1000), at_start,
             "This node's share of the data beside the other nodes' weights: a node of weight 2 is home to twice the \
              partitions of a node of weight 1. Raise it for larger machines.";

@@ -35,16 +35,17 @@ pub fn policy(view: &View, operation: &Operation) -> Policy {
     Policy { r: r.min(capped.n), w, dw: capped.dw.min(w), ..capped }
 }
 
-/// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago.
-pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16]) -> Place {
+/// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago. `filling`: this node has
+/// lost copies, so another home coordinates if there is one.
+pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16], filling: bool) -> Place {
     let me = view.me as u16;
     let partition = view.ring.partitions().of(key.token());
     let preference = view.ring.preference(partition);
     let homes = usize::from(n);
     let reachable = |node: u16| node == me || (!avoid.contains(&node) && view.nodes[usize::from(node)].is_reachable());
     let home = preference.iter().take(homes).any(|node| *node == me);
-    if !home && forwarding == Forwarding::Once {
-        let nearest = preference.iter().take(homes).find(|node| reachable(**node));
+    if (!home || filling) && forwarding == Forwarding::Once {
+        let nearest = preference.iter().take(homes).find(|node| **node != me && reachable(**node));
         if let Some(node) = nearest {
             return Place::At(*node);
         }

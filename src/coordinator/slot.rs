@@ -263,10 +263,9 @@ impl Slot {
             self.ended = Some(Ended::Outcome(self.outcome(verdict, desk)));
             self.repair(verdict, desk, sending);
         }
-        if let Run::Put { machine, stored, .. } = &mut self.run {
-            if self.decided && machine.settled() {
-                *stored = None;
-            }
+        match &mut self.run {
+            Run::Put { machine, stored, .. } if self.decided && machine.settled() => *stored = None,
+            _ => {}
         }
     }
 

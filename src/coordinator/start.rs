@@ -45,7 +45,8 @@ impl<'a> Starting<'a> {
     /// Starts one operation.
     pub fn begin(&mut self, at: u32, operation: Operation, forwarding: Forwarding, avoid: &[u16]) -> Slot {
         let policy = policy(self.desk.view, &operation);
-        match place(self.desk.view, &operation.key, policy.n, forwarding, avoid) {
+        let filling = self.desk.coordinator.replica.is_filling();
+        match place(self.desk.view, &operation.key, policy.n, forwarding, avoid, filling) {
             Place::At(node) => {
                 self.desk.coordinator.stats.forwarded.fetch_add(1, Ordering::Relaxed);
                 match self.away.iter_mut().find(|(to, _)| *to == node) {
@@ -74,7 +75,7 @@ impl<'a> Starting<'a> {
         let mut own = Digest::default();
         if asks.first() == Some(&me) {
             asks.remove(0);
-            match self.desk.coordinator.replica.read(&key) {
+            match self.desk.coordinator.replica.read_as_home(&key) {
                 Ok(object) => {
                     own = object.digest(&key);
                     machine.answered(&key, me, own, Some(object));

@@ -1,1 +1,210 @@
-//! (being built)
+//! The door: where clients come in.
+//!
+//! Picture a porter with one clerk for each visitor. The porter lets people in until the house is full, and tells the next
+//! one so. A clerk takes every whole letter that lies on the counter, has them worked on together, and hands all answers
+//! back at once; while that goes on the clerk takes nothing new, so a visitor who sends faster than the house works is
+//! slowed down, not piled up. When the house closes, each clerk finishes the letters in hand and sees the visitor out.
+//!
+//! # Contract
+//! - [`Door::open`] listens on every address or on none. A port in use is said in one sentence.
+//! - One task for each connection ([`connection`]); what it holds in memory is bounded ([`pace`]).
+//! - [`Door::stop`] takes no one new, lets batches that run finish for at most [`STOP_PATIENCE`], then closes what is left.
+//!
+//! It refuses to know commands: requests go to [`crate::command::batch`].
+
+pub mod connection;
+pub mod pace;
+
+use crate::command::Server;
+use crate::resp::reply::Reply;
+use crate::session::Session;
+use bytes::BytesMut;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::sync::{mpsc, watch};
+
+/// How long [`Door::stop`] lets batches finish.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the porter rests when the system has no socket left for the next client.
+const REST: Duration = Duration::from_millis(100);
+
+/// Why the door cannot open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// A name in `bind` cannot be resolved.
+    #[error("the address {host} in bind cannot be resolved: {why}")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The port is taken.
+    #[error("{address} is in use by another program; stop it, or choose another port")]
+    InUse {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {why}")]
+    Refused {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
+/// An open door.
+pub struct Door {
+    addresses: Vec<SocketAddr>,
+    server: Arc<Server>,
+    stopping: watch::Sender<bool>,
+    inside: mpsc::Receiver<()>,
+}
+
+impl Door {
+    /// Listens on every host of `bind` at `port` (0: the system chooses) and lets clients in. `*` is every IPv4 address;
+    /// a host with `-` before it may fail.
+    pub async fn open(server: Arc<Server>, bind: &[String], port: u16) -> Result<Door, DoorError> {
+        let backlog = server.config.load().tcp_backlog;
+        let mut listeners = Vec::new();
+        for host in bind {
+            match listen(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
+                Ok(opened) => listeners.extend(opened),
+                Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
+                Err(why) => return Err(why),
+            }
+        }
+        let (stopping, stop) = watch::channel(false);
+        // Every task holds a sender; when the last is gone, so is the last connection.
+        let (presence, inside) = mpsc::channel(1);
+        let mut addresses = Vec::new();
+        for (listener, address) in listeners {
+            addresses.push(address);
+            let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
+            tokio::spawn(porter.let_in(listener));
+        }
+        Ok(Door { addresses, server, stopping, inside })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Closes. Ends when the last connection has gone.
+    pub async fn stop(mut self) {
+        // Fails only when no task is left to hear it.
+        let _ = self.stopping.send(true);
+        if tokio::time::timeout(STOP_PATIENCE, self.inside.recv()).await.is_err() {
+            self.server.clients.all().iter().for_each(|client| client.kill());
+            if tokio::time::timeout(STOP_PATIENCE, self.inside.recv()).await.is_err() {
+                tracing::warn!("{} connections did not end in time and are cut", self.server.clients.count());
+            }
+        }
+    }
+}
+
+/// Opens the listeners of one host.
+async fn listen(host: &str, port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
+    let name = if host == "*" { "0.0.0.0" } else { host };
+    let unresolved = |why| DoorError::Unresolved { host: host.to_string(), why };
+    let mut listeners = Vec::new();
+    for address in lookup_host((name, port)).await.map_err(unresolved)? {
+        let opened = listen_at(address, backlog).map_err(|why| match why.kind() {
+            io::ErrorKind::AddrInUse => DoorError::InUse { address },
+            _ => DoorError::Refused { address, why },
+        })?;
+        listeners.push(opened);
+    }
+    Ok(listeners)
+}
+
+fn listen_at(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait until the system has forgotten the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(address)?;
+    let listener = socket.listen(backlog)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Lets clients in at one listener.
+#[derive(Clone)]
+struct Porter {
+    server: Arc<Server>,
+    stop: watch::Receiver<bool>,
+    presence: mpsc::Sender<()>,
+}
+
+impl Porter {
+    async fn let_in(mut self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = self.stop.wait_for(|stopping| *stopping) => return,
+            };
+            match accepted {
+                Ok((stream, from)) => self.welcome(stream, from),
+                Err(why) => {
+                    tracing::warn!("a client could not be let in: {why}");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, stream: TcpStream, from: SocketAddr) {
+        let config = self.server.config.load();
+        if let Err(why) = prepare(&stream, config.tcp_keepalive) {
+            tracing::debug!("a connection from {from} went away at once: {why}");
+            return;
+        }
+        let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let limit = config.maxclients as usize;
+        let entered = self.server.clients.enter(limit, from.to_string(), local, stream.as_raw_fd());
+        let Some(client) = entered else {
+            self.server.stats.connections_refused.add(1);
+            turn_away(stream);
+            return;
+        };
+        self.server.stats.connections.add(1);
+        let session = Session::new(client, config.requirepass.is_empty());
+        let (server, stop, presence) = (self.server.clone(), self.stop.clone(), self.presence.clone());
+        tokio::spawn(async move {
+            connection::serve(stream, session, server, stop).await;
+            drop(presence);
+        });
+    }
+}
+
+/// Small replies must not wait for company, and vanished clients must be noticed.
+fn prepare(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if keepalive_s > 0 {
+        let every = Duration::from_secs(keepalive_s);
+        let keepalive = socket2::TcpKeepalive::new().with_time(every).with_interval(every / 3 + REST).with_retries(3);
+        socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    }
+    Ok(())
+}
+
+/// Tells one too many so. What the socket does not take at once is not sent.
+fn turn_away(mut stream: TcpStream) {
+    tokio::spawn(async move {
+        let mut out = BytesMut::new();
+        Reply::error("ERR max number of clients reached").encode(Default::default(), &mut out);
+        let _ = tokio::time::timeout(REST, stream.write_all(&out)).await;
+    });
+}

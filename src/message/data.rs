@@ -145,6 +145,8 @@ pub enum Refusal {
     Storage = 1,
     /// It could not read the request.
     Malformed = 2,
+    /// It lost copies on disk and is filling up from the other homes: it answers no reads.
+    Filling = 3,
 }
 
 impl Answer {
@@ -177,6 +179,7 @@ impl Answer {
             REFUSED => Answer::Refused(match reader.u8()? {
                 0 => Refusal::Damaged,
                 1 => Refusal::Storage,
+                3 => Refusal::Filling,
                 _ => Refusal::Malformed,
             }),
             _ => return Err(Damaged::Malformed("kind of answer")),

@@ -1,4 +1,4 @@
-//! The first bytes of a body: which plane, and which of the data plane's four questions.
+//! The first bytes of a body: which plane, and which of the data plane's questions.
 
 /// First byte of a data-plane body.
 pub const DATA: u8 = 0;
@@ -16,11 +16,15 @@ pub enum Question {
     Forward = 1,
     /// How many keys a node holds in some partitions: [`super::data::Count`].
     Count = 2,
+    /// A page of objects, for a home that fills up: [`super::fill`].
+    Fill = 3,
 }
+
+const ALL: [Question; 4] = [Question::Replicate, Question::Forward, Question::Count, Question::Fill];
 
 impl Question {
     /// Reads the second byte.
     pub fn from_byte(byte: u8) -> Option<Question> {
-        [Question::Replicate, Question::Forward, Question::Count].into_iter().find(|question| *question as u8 == byte)
+        ALL.into_iter().find(|question| *question as u8 == byte)
     }
 }

@@ -11,5 +11,6 @@
 pub mod control;
 pub mod data;
 pub mod data_plane;
+pub mod fill;
 pub mod forward;
 pub mod operation;

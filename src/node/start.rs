@@ -8,6 +8,7 @@ use crate::coordinator::Coordinator;
 use crate::coordinator::service::Desk;
 use crate::door::Door;
 use crate::gossip::detector;
+use crate::gossip::state::ClusterState;
 use crate::key::Partitions;
 use crate::membership::{Hands, Membership, Saving, Settings as MembershipSettings};
 use crate::message::control::JoinRequest;
@@ -15,14 +16,16 @@ use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
 use crate::replica::Replica;
+use crate::repair::fill;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
-use crate::storage::files::FileError;
+use crate::storage::files::{self, FileError};
 use crate::storage::fjall::FjallSettings;
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -66,7 +69,7 @@ pub enum StartError {
 
 impl Node {
     /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
-    pub async fn start(config: Config, log: Option<LogHandle>) -> Result<Node, StartError> {
+    pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
         let clients = listen_all(&config, config.port, "port").await?;
         let nodes = listen_all(&config, config.cluster_port(), "cluster-port").await?;
         let opened = open_storage(&config).await?;
@@ -76,21 +79,27 @@ impl Node {
         let replica = Arc::new(Replica::new(store, tag, clock, births_valid_from, config.max_siblings));
         count_keys(&replica, &opened).await?;
         let peers = peer_settings(&config, &opened);
-        let membership = start_membership(&config, &opened, &replica, peers.clone()).await?;
-        let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
+        let desk = Arc::new(Desk::default());
         let mut tasks = vec![renew_lease(replica.clone(), home.clone())];
         for socket in nodes {
-            let desk = Arc::new(Desk(coordinator.clone()));
-            tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk)));
+            tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
         }
+        let membership = start_membership(&config, &opened, &replica, peers).await?;
+        let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
+        desk.open(coordinator.clone());
         if !membership.is_formed() {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
         }
         membership.formed().await;
+        // A life after the first that begins with an empty or shortened store has lost what it acknowledged.
+        if opened.truncated || (opened.fresh && opened.start_number > 1) {
+            replica.start_filling();
+            tasks.push(tokio::spawn(fill::run(membership.clone(), replica.clone())));
+        }
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
         let apply = apply_settings(coordinator.clone(), log);
-        let server = Server::new(coordinator.clone(), config, opened.start_number, peers.stats(), apply);
+        let server = Server::new(coordinator.clone(), config, file, apply);
         let door = Door::open(clients, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }
@@ -130,7 +139,24 @@ async fn open_storage(config: &Config) -> Result<Opened, StartError> {
         engine,
         store: StoreSettings { fsync: fsync(config.appendfsync), ..StoreSettings::default() },
     };
-    Ok(tokio::task::spawn_blocking(move || open::open(settings)).await??)
+    Ok(tokio::task::spawn_blocking(move || open_or_set_aside(settings)).await??)
+}
+
+/// Opens the storage. Files that the engine cannot recover are set aside when other members hold copies: the node starts
+/// empty and fills up. A node that is alone refuses instead: those files are all there is.
+fn open_or_set_aside(settings: open::Settings) -> Result<Opened, OpenError> {
+    let error = match open::open(settings.clone()) {
+        Err(error @ OpenError::Engine { .. }) => error,
+        opened => return opened,
+    };
+    let saved = files::read(&settings.dir, CLUSTER_FILE).ok().flatten();
+    let state = saved.and_then(|saved| ClusterState::decode(&saved).ok());
+    if state.is_none_or(|state| state.present().count() < 2) {
+        return Err(error);
+    }
+    let aside = open::set_aside(&settings, wall_ms())?;
+    tracing::error!(%error, ?aside, "the storage was set aside; starting empty, to be filled up from the other nodes");
+    open::open(settings)
 }
 
 /// Redis's `appendfsync` in the store's terms.
@@ -152,8 +178,7 @@ fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, crate::cau
     let sound = opened.clean && !opened.truncated;
     if opened.truncated {
         tracing::error!(
-            "the storage has lost writes that were on disk (its journal was cut short): reads are repaired from the other \
-             nodes; check this disk"
+            "the storage has lost writes that were on disk (its journal was cut short); check this disk"
         );
     }
     // Above every stamp of the earlier lives, and below the first of this one.

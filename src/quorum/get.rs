@@ -74,10 +74,8 @@ impl Get {
 
     /// A replica refused, broke off, or is too late: whom to ask instead.
     pub fn failed(&mut self, node: u16) -> Asks {
-        if let Some(at) = self.position(node) {
-            if !matches!(self.states[at], State::Answered(_)) {
-                self.states[at] = State::Failed;
-            }
+        if let Some(at) = self.position(node).filter(|at| !matches!(self.states[*at], State::Answered(_))) {
+            self.states[at] = State::Failed;
         }
         self.ask_more()
     }

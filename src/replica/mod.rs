@@ -15,8 +15,12 @@
 
 pub mod clock;
 pub mod count;
+pub mod page;
 pub mod serve;
 pub mod write;
+
+#[cfg(test)]
+mod tests;
 
 use crate::causality::{Hlc, NodeTag};
 use crate::key::StorageKey;
@@ -28,7 +32,7 @@ use crate::storage::store::{Done, Store};
 use clock::NodeClock;
 use count::Counts;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What this node did with its copies since it started.
 #[derive(Debug, Default)]
@@ -52,6 +56,7 @@ pub struct Replica {
     /// Actors born before this are void.
     births_valid_from: AtomicU64,
     siblings_max: AtomicU32,
+    filling: AtomicBool,
     counts: Counts,
     /// Counters for INFO.
     pub stats: ReplicaStats,
@@ -73,6 +78,7 @@ impl Replica {
             clock,
             births_valid_from: AtomicU64::new(births_valid_from.0),
             siblings_max: AtomicU32::new(siblings_max),
+            filling: AtomicBool::new(false),
             counts: Counts::default(),
             stats: ReplicaStats::default(),
         }
@@ -86,6 +92,26 @@ impl Replica {
         })?;
         let Some(bytes) = bytes else { return Ok(Object::default()) };
         Record::decode(&bytes).map(|record| record.object).map_err(|damage| self.note_damage(key, &damage))
+    }
+
+    /// What this node may answer of a key to a read that counts: nothing while it is filling up.
+    pub fn read_as_home(&self, key: &StorageKey) -> Result<Object, Refusal> {
+        if self.is_filling() { Err(Refusal::Filling) } else { self.read(key) }
+    }
+
+    /// Whether copies were lost on disk and are being taken from the other homes.
+    pub fn is_filling(&self) -> bool {
+        self.filling.load(Ordering::Acquire)
+    }
+
+    /// Copies were lost: no reads are answered until [`Replica::filled`].
+    pub fn start_filling(&self) {
+        self.filling.store(true, Ordering::Release);
+    }
+
+    /// All copies have been taken from the other homes.
+    pub fn filled(&self) {
+        self.filling.store(false, Ordering::Release);
     }
 
     /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others

@@ -42,7 +42,7 @@ impl Replica {
 
     fn serve_one(&self, batch: &mut Batch, request: Request, policies: &[Policy; 16]) -> Answer {
         match request {
-            Request::Read { key, known } => match self.read(&key) {
+            Request::Read { key, known } => match self.read_as_home(&key) {
                 Ok(object) if object.digest(&key) == known => Answer::Same,
                 Ok(object) => Answer::Object(object),
                 Err(refusal) => Answer::Refused(refusal),

@@ -12,17 +12,17 @@
 //!
 //! # How it is computed
 //! Members carry the order in which they joined and left, and a member that left is never forgotten, so the list holds
-//! the whole history. [`Ring::new`] replays it ([`replay`]): each join and each leave changes as little as it can.
+//! the whole history. [`Ring::new`] replays it (`replay`): each join and each leave changes as little as it can.
 //! Only the first [`RANKS`] ranks of a list are replayed. A step works on one *prefix* of all lists at a time:
 //!
 //! 1. the *anchor*, the first three ranks (N = 3 is what databases use; two ranks when there are just two zones): the
 //!    joiner takes seats from whoever has too many until it has its share, or the leaver's seats go to whoever has too
-//!    few; what remains uneven is evened by shortest augmenting paths ([`balance`]), a flow problem solved exactly;
+//!    few; what remains uneven is evened by shortest augmenting paths (`balance`), a flow problem solved exactly;
 //! 2. *inwards*, two ranks, then one: only the order inside a list changes, so for N = 3 no data moves;
 //! 3. *outwards*, four ranks, then five: only the last seat of a list changes.
 //!
-//! What is even is fixed by [`shares`]: loads proportional to weight, as far as zones allow. Everyone else follows in
-//! the order of a weighted hash, unseen zones first ([`fallback`]): the load of a failed node spreads over all.
+//! What is even is fixed by `shares`: loads proportional to weight, as far as zones allow. Everyone else follows in
+//! the order of a weighted hash, unseen zones first (`fallback`): the load of a failed node spreads over all.
 //!
 //! # Laws (the tests hold them)
 //! Let S be the present members, Z their zones (a node without a zone is its own), and the *share* of a node at n the
@@ -30,12 +30,18 @@
 //!
 //! - **Order.** Each preference list names every present member once. The order of the input does not matter.
 //! - **Zones.** The first min(n, Z) entries lie in distinct zones, for every n.
-//! - **Balance.** See [`Ring::homes`] for the bounds per n.
+//! - **Balance.** See [`Ring::homes`].
 //! - **Movement.** See [`Ring::new`].
 //!
 //! # What it refuses to do
 //! It does not know who is up: a node that is down keeps its seats (§4.8.1). It does not plan transfers. It keeps no
-//! state: a ring is thrown away and computed anew when the members change.
+//! state: a ring is thrown away and computed anew when the members change. And it knows history only from the list:
+//! **changing the zone, weight or `joined` of an entry rewrites the past** and may move half of all homes. To change
+//! them, let the node leave and join under a new id; one that left does not come back under its old one.
+//!
+//! # Cost
+//! Each step of history is about Q times the number of ranks: 0.1 ms for 3 members and Q = 256, some 40 to 80 ms for
+//! 100 members and Q = 1024 (zones and mixed weights cost most), on one core. Every past member costs two steps more.
 
 mod balance;
 mod fallback;
@@ -78,6 +84,13 @@ pub struct Ring {
 
 impl Ring {
     /// Replays the history that `members` holds, past members included. At most 65,535 may be present.
+    ///
+    /// For N = 3, compared with the ring before a join, the joiner gets its share; compared with the ring before a
+    /// leave, the leaver's homes are given out. Beyond that, where nobody has a zone (or all the same) and weights are
+    /// equal, a join moves nothing and a leave one home at most. With zones or unequal weights a join moves at most a
+    /// quarter of the share plus 8 homes between others (over random histories: 0.1 % of the shares), a leave at most as
+    /// many as the leaver held plus 8 (3 %; most when a zone vanishes). For other N swaps of ranks add to this: 12 % of
+    /// the joiner's share for N = 1, 1 % for the others, over the same histories.
     pub fn new(members: &[RingMember], partitions: Partitions) -> Ring {
         let mut history: Vec<&RingMember> = members.iter().collect();
         history.sort_unstable_by_key(|member| (member.joined, member.id));
@@ -110,6 +123,11 @@ impl Ring {
     }
 
     /// The first `n` of [`Ring::preference`], or all when there are fewer members.
+    ///
+    /// Over all partitions each node is home for its share (see the module), rounded up or down, for n = 1 and n = 3,
+    /// and less than two off for n = 2, whatever the zones and weights. For n = 4 and 5 the same is aimed at: equal
+    /// weights are seldom more than one off, unequal ones may be where heavy nodes would have to be everywhere. Beyond
+    /// [`RANKS`] it is left to chance.
     pub fn homes(&self, partition: Partition, n: usize) -> &[u16] {
         let list = self.preference(partition);
         &list[..n.min(list.len())]

@@ -1,1 +1,160 @@
-//! (being built)
+//! What the house knows of one visitor.
+//!
+//! Picture the card a clerk keeps for each visitor at the counter: which shelf they are reading from, which tongue they
+//! asked for, whether they have shown their pass, how sure they want to be of an answer. The card ([`Session`]) lies with
+//! the clerk alone. A few facts of it hang on the wall where everyone in the house may read them, and anyone may ask
+//! for that visitor to be shown out ([`clients`]).
+//!
+//! # Contract
+//! - A [`Session`] belongs to one connection task; nothing else reads or changes it, so it has no locks.
+//! - What other connections see or ask for goes through [`clients::Client`].
+//! - [`Scope`] is what a plain command needs of the session to name its operations. It is copied when a command starts,
+//!   so a command that starts again later still speaks of the same database and quorums.
+//!
+//! It refuses to know any command, and to do I/O.
+
+pub mod clients;
+
+use crate::coordinator::acks::AckLog;
+use crate::resp::encode::Protocol;
+use clients::Entry;
+use std::sync::Arc;
+
+/// What of a session the operations of a command depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Redis's SELECT index, below [`crate::key::DATABASES`].
+    pub database: u8,
+    /// R for plain commands (`DYN.QUORUM`); none: the database's.
+    pub r: Option<u8>,
+    /// W for plain commands (`DYN.QUORUM`); none: the database's.
+    pub w: Option<u8>,
+}
+
+/// Which replies the client wants to see (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    #[default]
+    On,
+    /// None until it says ON.
+    Off,
+    /// Not the next one.
+    SkipNext,
+}
+
+/// One connection's state.
+pub struct Session {
+    /// What others see of it; leaves the register when the session is dropped.
+    pub client: Entry,
+    /// Redis's SELECT index.
+    pub database: u8,
+    /// R for plain commands (`DYN.QUORUM`); none: the database's.
+    pub r: Option<u8>,
+    /// W for plain commands (`DYN.QUORUM`); none: the database's.
+    pub w: Option<u8>,
+    /// RESP2 until HELLO says otherwise.
+    pub protocol: Protocol,
+    /// Whether it may run commands: no password is asked for, or it was given.
+    pub authenticated: bool,
+    /// Which replies are sent.
+    pub replies: Replies,
+    /// The command being run is not to be answered (`CLIENT REPLY OFF` and `SKIP` themselves).
+    pub muted: bool,
+    /// The command being run is to be answered although replies were off before (`CLIENT REPLY ON`).
+    pub answered_anyway: bool,
+    /// Nothing more is read or run; the connection closes once what was answered is written.
+    pub closing: bool,
+    /// Which replicas acknowledged this connection's writes, for WAIT.
+    pub acks: Arc<AckLog>,
+}
+
+impl Session {
+    /// A fresh connection; `authenticated` when no password is asked for.
+    pub fn new(client: Entry, authenticated: bool) -> Session {
+        Session {
+            client,
+            database: 0,
+            r: None,
+            w: None,
+            protocol: Protocol::Resp2,
+            authenticated,
+            replies: Replies::On,
+            muted: false,
+            answered_anyway: false,
+            closing: false,
+            acks: Arc::new(AckLog::default()),
+        }
+    }
+
+    /// What a command that starts now depends on.
+    pub fn scope(&self) -> Scope {
+        Scope { database: self.database, r: self.r, w: self.w }
+    }
+
+    /// Puts back what a command that starts again depends on; gives what was there.
+    pub fn swap_scope(&mut self, scope: Scope) -> Scope {
+        let before = self.scope();
+        (self.database, self.r, self.w) = (scope.database, scope.r, scope.w);
+        before
+    }
+
+    /// Back to how a fresh connection is (`RESET`). Its id, its library's name and its writes so far stay.
+    pub fn reset(&mut self, authenticated: bool) {
+        self.swap_scope(Scope::default());
+        self.protocol = Protocol::Resp2;
+        self.authenticated = authenticated;
+        self.replies = Replies::On;
+        self.client.reset();
+    }
+
+    /// Takes one reply off: whether the command that starts now is to be answered.
+    pub fn take_reply(&mut self) -> bool {
+        (self.muted, self.answered_anyway) = (false, false);
+        match self.replies {
+            Replies::On => true,
+            Replies::Off => false,
+            Replies::SkipNext => {
+                self.replies = Replies::On;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clients::Clients;
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(Clients::new().enter(1, "127.0.0.1:5".into(), "127.0.0.1:6379".into(), 7).unwrap(), true)
+    }
+
+    #[test]
+    fn skip_silences_one_reply_and_off_all() {
+        let mut session = session();
+        assert!(session.take_reply());
+        session.replies = Replies::SkipNext;
+        assert!(!session.take_reply());
+        assert!(session.take_reply());
+        session.replies = Replies::Off;
+        assert!(!session.take_reply());
+        assert!(!session.take_reply());
+    }
+
+    #[test]
+    fn reset_forgets_what_the_client_chose_but_not_who_it_is() {
+        let mut session = session();
+        let id = session.client.id;
+        session.database = 3;
+        session.w = Some(1);
+        session.protocol = Protocol::Resp3;
+        session.client.facts.lock().name = "x".into();
+        session.reset(false);
+        assert_eq!(session.scope(), Scope::default());
+        assert_eq!(session.protocol, Protocol::Resp2);
+        assert!(!session.authenticated);
+        assert_eq!((session.client.id, session.client.facts.lock().name.len()), (id, 0));
+    }
+}

@@ -15,7 +15,7 @@ use crate::command::step::Step;
 use crate::coordinator::explain::{Explanation, ReplicaView};
 use crate::gossip::state::address;
 use crate::key::Partition;
-use crate::membership::View;
+use crate::membership::view::View;
 use crate::object::{Object, Sibling};
 use crate::resp::reply::Reply;
 use bytes::Bytes;

@@ -1,0 +1,355 @@
+//! One read buffer's commands, from requests to answers.
+//!
+//! Contract: [`run`] begins every request as the table says (unknown names, wrong numbers of words and missing logins are
+//! refused in Redis's words), in the order and rounds of [`super::rounds`], and gives one [`Answer`] for each request that
+//! is to be answered, in order, with the protocol it is to be written in. Requests after QUIT are not begun.
+//!
+//! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
+
+use super::rounds::{self, Begun, House, Waiting};
+use super::step::Step;
+use super::table::{self, Entry, Found, Group, flag};
+use super::{Asked, Server, text};
+use crate::message::operation::{Operation, Outcome};
+use crate::resp::encode::Protocol;
+use crate::resp::reply::Reply;
+use crate::resp::request::Request;
+use crate::session::{Scope, Session};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+/// As many bytes of an unknown command's arguments are shown.
+const SHOWN_BYTES: usize = 128;
+
+/// A reply and how to write it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// The protocol the connection spoke then.
+    pub protocol: Protocol,
+}
+
+/// Whether the client is still there.
+pub trait Presence {
+    /// Ends when the client is gone.
+    fn gone(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Runs the requests of one read buffer. `None`: the client went away meanwhile, and what it was not told is lost.
+pub async fn run<P: Presence + Sync>(
+    server: &Arc<Server>,
+    session: &mut Session,
+    requests: &[Request],
+    presence: &P,
+) -> Option<Vec<Answer>> {
+    let began = Instant::now();
+    let now_ms = server.coordinator.now_ms();
+    let mut batch = Batch::new(server, session, requests, presence, now_ms);
+    let is_here = rounds::run(&mut batch).await;
+    let slots = batch.slots;
+    count(server, &slots, began.elapsed().as_micros() as u64);
+    is_here.then(|| slots.into_iter().filter_map(Slot::answer).collect())
+}
+
+/// A request's place among the answers.
+struct Slot {
+    found: Option<&'static Entry>,
+    /// Units not answered yet.
+    left: usize,
+    /// What the units' integers add up to.
+    sum: i64,
+    reply: Option<Reply>,
+    protocol: Protocol,
+    scope: Scope,
+    silent: bool,
+    rejected: bool,
+}
+
+impl Slot {
+    fn answer(self) -> Option<Answer> {
+        let reply = self.reply.filter(|_| !self.silent)?;
+        Some(Answer { reply, protocol: self.protocol })
+    }
+}
+
+/// What begins on its own: a request, or one key of a request whose counts add up.
+#[derive(Clone, Copy)]
+struct Unit {
+    slot: usize,
+    /// The key's place among the words; 0: all of the request.
+    word: usize,
+}
+
+struct Batch<'a, P> {
+    server: &'a Arc<Server>,
+    session: &'a mut Session,
+    requests: &'a [Request],
+    presence: &'a P,
+    now_ms: u64,
+    slots: Vec<Slot>,
+    units: Vec<Unit>,
+}
+
+impl<'a, P> Batch<'a, P> {
+    fn new(
+        server: &'a Arc<Server>,
+        session: &'a mut Session,
+        requests: &'a [Request],
+        presence: &'a P,
+        now_ms: u64,
+    ) -> Batch<'a, P> {
+        let mut slots = Vec::with_capacity(requests.len());
+        let mut units = Vec::with_capacity(requests.len());
+        for (slot, request) in requests.iter().enumerate() {
+            let found = match table::find(&request.words) {
+                Found::Command(entry) => Some(entry),
+                Found::NoSubcommand(_) | Found::Unknown => None,
+            };
+            let words = request.words.len();
+            if words > 2 && found.is_some_and(|entry| entry.command.adds_up()) {
+                units.extend((1..words).map(|word| Unit { slot, word }));
+            } else {
+                units.push(Unit { slot, word: 0 });
+            }
+            slots.push(Slot {
+                found,
+                left: 0,
+                sum: 0,
+                reply: None,
+                protocol: session.protocol,
+                scope: Scope::default(),
+                silent: false,
+                rejected: false,
+            });
+        }
+        units.iter().for_each(|unit| slots[unit.slot].left += 1);
+        Batch { server, session, requests, presence, now_ms, slots, units }
+    }
+
+    /// Runs a unit's handler, or refuses it.
+    fn dispatch(&mut self, unit: Unit) -> Step {
+        let words = &self.requests[unit.slot].words[..];
+        let slot = &mut self.slots[unit.slot];
+        let handler = match admit(slot.found, words, self.session.authenticated) {
+            Ok(handler) => handler,
+            Err(refusal) => {
+                slot.rejected = true;
+                return Step::Reply(refusal);
+            }
+        };
+        let mut asked = Asked { session: self.session, server: self.server, now_ms: self.now_ms };
+        match unit.word {
+            0 => handler(&mut asked, words),
+            word => handler(&mut asked, &[words[0].clone(), words[word].clone()]),
+        }
+    }
+
+    /// Tells others what this connection is about to do.
+    fn show(&self, entry: Option<&'static Entry>) {
+        let client = &self.session.client;
+        if let Some(entry) = entry {
+            client.last_command.store(entry.number, Relaxed);
+        }
+        client.database.store(self.session.database, Relaxed);
+        client.protocol.store(if self.session.protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
+    }
+}
+
+impl<P: Presence + Sync> House for Batch<'_, P> {
+    fn count(&self) -> usize {
+        self.units.len()
+    }
+
+    fn begin(&mut self, number: usize, again: bool) -> Begun {
+        let unit = self.units[number];
+        let reads_only = self.slots[unit.slot].found.is_some_and(|entry| entry.command.is(flag::READONLY));
+        if again {
+            self.server.stats.races.add(1);
+            let now = self.session.swap_scope(self.slots[unit.slot].scope);
+            let step = self.dispatch(unit);
+            self.session.swap_scope(now);
+            return Begun { step, reads_only };
+        }
+        if unit.word > 1 {
+            return Begun { step: self.dispatch(unit), reads_only };
+        }
+        let wanted = self.session.take_reply();
+        self.slots[unit.slot].scope = self.session.scope();
+        self.show(self.slots[unit.slot].found);
+        let step = self.dispatch(unit);
+        let slot = &mut self.slots[unit.slot];
+        slot.silent = (!wanted && !self.session.answered_anyway) || self.session.muted;
+        slot.protocol = self.session.protocol;
+        Begun { step, reads_only }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.session.closing
+    }
+
+    fn answer(&mut self, number: usize, reply: Reply) {
+        let slot = &mut self.slots[self.units[number].slot];
+        slot.left -= 1;
+        match (&reply, &slot.reply) {
+            // The first error of the parts is the answer of the whole.
+            (_, Some(Reply::Error(_))) => {}
+            (Reply::Integer(part), _) if self.units[number].word > 0 => {
+                slot.sum += part;
+                slot.reply = Some(Reply::Integer(slot.sum));
+            }
+            _ => slot.reply = Some(reply),
+        }
+    }
+
+    fn run(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send {
+        self.server.coordinator.run(operations, &self.session.acks)
+    }
+
+    async fn wait(&self, waiting: Waiting) -> Option<Reply> {
+        tokio::select! {
+            reply = waiting => Some(reply),
+            () = self.session.client.killed() => None,
+            () = self.presence.gone() => None,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.server.coordinator.now_ms()
+    }
+}
+
+/// Lets a request through to its handler, or says in Redis's words why not.
+fn admit(found: Option<&'static Entry>, words: &[Bytes], authenticated: bool) -> Result<table::Handler, Reply> {
+    let Some(entry) = found else { return Err(Reply::error(not_found(words))) };
+    let handler = entry.command.run.filter(|_| entry.command.takes(words.len()));
+    let Some(handler) = handler else { return Err(super::arguments::wrong_number_of_arguments(&entry.name)) };
+    if !authenticated && !entry.command.is(flag::NO_AUTH) {
+        return Err(Reply::error("NOAUTH Authentication required."));
+    }
+    Ok(handler)
+}
+
+/// The error for words that name nothing.
+fn not_found(words: &[Bytes]) -> String {
+    let first = |word: &Bytes| text(&word[..word.len().min(SHOWN_BYTES)]).into_owned();
+    if let Found::NoSubcommand(container) = table::find(words) {
+        let name = container.name.to_uppercase();
+        return format!("ERR unknown subcommand '{}'. Try {name} HELP.", first(&words[1]));
+    }
+    let mut shown = String::new();
+    for word in &words[1..] {
+        if shown.len() >= SHOWN_BYTES {
+            break;
+        }
+        shown.push_str(&format!("'{}' ", text(&word[..word.len().min(SHOWN_BYTES - shown.len())])));
+    }
+    format!("ERR unknown command '{}', with args beginning with: {shown}", first(&words[0]))
+}
+
+/// Counts what a batch did. Runs of one command are added up first: a pipeline of GETs is one addition.
+fn count(server: &Server, slots: &[Slot], microseconds: u64) {
+    let answered = slots.iter().filter(|slot| slot.reply.is_some()).count() as u64;
+    let each = microseconds / answered.max(1);
+    let (mut hits, mut misses) = (0, 0);
+    for run in slots.chunk_by(|a, b| a.found.map(|entry| entry.number) == b.found.map(|entry| entry.number)) {
+        let (mut calls, mut rejected, mut failed) = (0, 0, 0);
+        for slot in run {
+            match &slot.reply {
+                None => continue,
+                Some(Reply::Error(line)) => {
+                    server.stats.error(line);
+                    failed += u64::from(!slot.rejected);
+                }
+                Some(reply) if slot.found.is_some_and(reads_values) => found_values(reply, &mut hits, &mut misses),
+                Some(_) => {}
+            }
+            rejected += u64::from(slot.rejected);
+            calls += u64::from(!slot.rejected);
+        }
+        if let Some(stats) = run[0].found.and_then(|entry| server.stats.commands.get(usize::from(entry.number))) {
+            stats.calls.add(calls);
+            stats.microseconds.add(calls * each);
+            for (counter, amount) in [(&stats.rejected, rejected), (&stats.failed, failed)] {
+                if amount > 0 {
+                    counter.add(amount);
+                }
+            }
+        }
+    }
+    server.stats.commands_run.add(answered);
+    for (counter, amount) in [(&server.stats.hits, hits), (&server.stats.misses, misses)] {
+        if amount > 0 {
+            counter.add(amount);
+        }
+    }
+}
+
+fn reads_values(entry: &'static Entry) -> bool {
+    entry.command.group == Group::String && entry.command.is(flag::READONLY)
+}
+
+fn found_values(reply: &Reply, hits: &mut u64, misses: &mut u64) {
+    match reply {
+        Reply::Bulk(_) => *hits += 1,
+        Reply::Null => *misses += 1,
+        Reply::Array(replies) => replies.iter().for_each(|each| found_values(each, hits, misses)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<Bytes> {
+        text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    }
+
+    fn refusal(text: &str, authenticated: bool) -> String {
+        let words = words(text);
+        let found = match table::find(&words) {
+            Found::Command(entry) => Some(entry),
+            _ => None,
+        };
+        match admit(found, &words, authenticated) {
+            Err(Reply::Error(text)) => text,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => String::new(),
+        }
+    }
+
+    #[test]
+    fn refusals_are_redis_s() {
+        assert_eq!(refusal("foo a b", true), "ERR unknown command 'foo', with args beginning with: 'a' 'b' ");
+        assert_eq!(refusal("FOO", true), "ERR unknown command 'FOO', with args beginning with: ");
+        assert_eq!(refusal("client foo", true), "ERR unknown subcommand 'foo'. Try CLIENT HELP.");
+        assert_eq!(
+            refusal("CLIENT MAINT_NOTIFICATIONS ON", true),
+            "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP."
+        );
+        assert_eq!(refusal("GET", true), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(refusal("get a b", true), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(refusal("CLIENT", true), "ERR wrong number of arguments for 'client' command");
+        assert_eq!(refusal("CLIENT setname", true), "ERR wrong number of arguments for 'client|setname' command");
+        assert_eq!(refusal("get a", true), "");
+    }
+
+    #[test]
+    fn long_arguments_are_cut_where_redis_cuts_them() {
+        let long = "a".repeat(200);
+        let expected = format!("ERR unknown command 'foo', with args beginning with: '{}' ", "a".repeat(128));
+        assert_eq!(refusal(&format!("foo {long} b"), true), expected);
+    }
+
+    #[test]
+    fn strangers_may_only_log_in_and_leave() {
+        assert_eq!(refusal("get a", false), "NOAUTH Authentication required.");
+        assert_eq!(refusal("get", false), "ERR wrong number of arguments for 'get' command");
+        for open in ["auth x", "hello", "hello 3", "quit", "reset"] {
+            assert_eq!(refusal(open, false), "", "{open}");
+        }
+    }
+}

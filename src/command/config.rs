@@ -1,0 +1,123 @@
+//! CONFIG: reading and turning this node's switches while it runs.
+//!
+//! Contract: SET takes all pairs or none: they are tried on a copy, which is swapped in when the last one was taken and
+//! nothing contradicts anything. GET shows each setting once, however many patterns match it.
+
+use super::step::Step;
+use super::{Asked, done, glob, help_lines, text};
+use crate::config::Config;
+use crate::resp::reply::Reply;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// `CONFIG GET pattern …`
+pub fn get(asked: &mut Asked, words: &[Bytes]) -> Step {
+    let config = asked.server.config.load();
+    let shown = Config::names()
+        .filter(|name| words[2..].iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true)))
+        .filter_map(|name| Some((Reply::text(name), Reply::text(config.get(name)?))));
+    done(Reply::Map(shown.collect()))
+}
+
+/// `CONFIG SET name value …`
+pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
+    let before = asked.server.config.load_full();
+    match changed(&before, &words[2..]) {
+        Err(refusal) => done(refusal),
+        Ok(after) => {
+            asked.server.coordinator.set_request_timeout_ms(after.request_timeout_ms);
+            asked.server.config.store(Arc::new(after));
+            done(Reply::Ok)
+        }
+    }
+}
+
+/// The settings with all pairs changed.
+fn changed(before: &Config, pairs: &[Bytes]) -> Result<Config, Reply> {
+    if !pairs.len().is_multiple_of(2) {
+        return Err(super::arguments::syntax_error());
+    }
+    let failed = |name: &str, why: &str| {
+        Reply::error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+    };
+    let mut names: Vec<String> = Vec::new();
+    for pair in pairs.chunks(2) {
+        let name = text(&pair[0]).to_lowercase();
+        match Config::mutable(&name) {
+            None => {
+                return Err(Reply::error(format!(
+                    "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
+                    text(&pair[0])
+                )));
+            }
+            Some(_) if names.contains(&name) => return Err(failed(&text(&pair[0]), "duplicate parameter")),
+            Some(_) => names.push(name),
+        }
+    }
+    let mut after = before.clone();
+    for (name, pair) in names.iter().zip(pairs.chunks(2)) {
+        let value = std::str::from_utf8(&pair[1]).map_err(|_| failed(name, "the value is not UTF-8"))?;
+        after.change(name, value).map_err(|why| failed(name, &why.reason()))?;
+    }
+    after.check().map_err(|why| failed(&names[0], &why.to_string()))?;
+    Ok(after)
+}
+
+/// `CONFIG RESETSTAT`
+pub fn resetstat(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    asked.server.stats.reset();
+    done(Reply::Ok)
+}
+
+/// `CONFIG HELP`
+pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
+    help_lines("CONFIG", &[
+        "GET <pattern> [<pattern> ...]",
+        "    Show the settings whose names match, with their values.",
+        "SET <name> <value> [<name> <value> ...]",
+        "    Change settings of this node until it stops; the configuration file is not written.",
+        "RESETSTAT",
+        "    Set the counters of INFO back to zero.",
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(text: &str) -> Result<Config, Reply> {
+        let words: Vec<Bytes> = text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        changed(&Config::default(), &words)
+    }
+
+    fn refusal(text: &str) -> String {
+        match change(text) {
+            Err(Reply::Error(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_pairs_are_taken_together() {
+        let config = change("timeout 5 MAXCLIENTS 7").unwrap();
+        assert_eq!((config.timeout, config.maxclients), (5, 7));
+    }
+
+    #[test]
+    fn refusals_are_redis_s() {
+        assert_eq!(refusal("foo 1"), "ERR Unknown option or number of arguments for CONFIG SET - 'foo'");
+        assert_eq!(refusal("timeout 1 foo"), "ERR syntax error");
+        assert_eq!(
+            refusal("timeout 1 timeout 2"),
+            "ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter"
+        );
+        assert_eq!(
+            refusal("port 7"),
+            "ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config"
+        );
+        assert_eq!(
+            refusal("maxclients 7 timeout x"),
+            "ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! INFO: what operators, dashboards and client libraries read of a node.
+//!
+//! Contract: lines are `key:value` and CRLF under `# Section`; sections come in Redis's order, each once, however often it
+//! is named. Unknown sections are ignored. The keys that tools read are all there (facts of the process come from /proc);
+//! what we have no such thing of is 0. Only the keyspace section asks other nodes.
+
+use super::step::Step;
+use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, process, table};
+use crate::key::DATABASES;
+use crate::resp::reply::Reply;
+use bytes::Bytes;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+const SECTIONS: [&str; 12] = [
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "cpu",
+    "commandstats",
+    "errorstats",
+    "cluster",
+    "keyspace",
+    "dynamo",
+];
+
+/// Sections that are shown only when named, or with `all`.
+const ON_DEMAND: [&str; 1] = ["commandstats"];
+
+/// `INFO [section …]`
+pub fn info(asked: &mut Asked, words: &[Bytes]) -> Step {
+    let wanted = wanted(&words[1..]);
+    let server = asked.server.clone();
+    if !wanted.contains(&"keyspace") {
+        return done(Reply::Verbatim(render(&server, &wanted, "")));
+    }
+    Step::Wait(Box::pin(async move {
+        let keyspace = keyspace(&server).await;
+        Reply::Verbatim(render(&server, &wanted, &keyspace))
+    }))
+}
+
+/// The sections that the words name, in order.
+fn wanted(words: &[Bytes]) -> Vec<&'static str> {
+    let named = |name: &str| words.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let (all, default) = (named("all") || named("everything"), words.is_empty() || named("default"));
+    let takes = |section: &&str| all || named(section) || (default && !ON_DEMAND.contains(section));
+    SECTIONS.into_iter().filter(takes).collect()
+}
+
+fn render(server: &Arc<Server>, wanted: &[&'static str], keyspace: &str) -> String {
+    let mut out = String::new();
+    for section in wanted {
+        if !out.is_empty() {
+            out.push_str("\r\n");
+        }
+        let title = section[..1].to_uppercase() + &section[1..];
+        let title = if *section == "cpu" { "CPU" } else { &title };
+        line(&mut out, format_args!("# {title}"));
+        match *section {
+            "server" => about_server(server, &mut out),
+            "clients" => about_clients(server, &mut out),
+            "memory" => about_memory(&mut out),
+            "persistence" => about_persistence(server, &mut out),
+            "stats" => about_stats(server, &mut out),
+            "replication" => about_replication(server, &mut out),
+            "cpu" => about_cpu(&mut out),
+            "commandstats" => about_commands(server, &mut out),
+            "errorstats" => about_errors(server, &mut out),
+            "cluster" => line(&mut out, format_args!("cluster_enabled:1")),
+            "keyspace" => out.push_str(keyspace),
+            _ => about_dynamo(server, &mut out),
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{text}\r\n");
+}
+
+/// Writes `name:value` lines.
+macro_rules! facts {
+    ($out:expr, $($name:literal: $value:expr),* $(,)?) => { $(line($out, format_args!(concat!($name, ":{}"), $value));)* };
+}
+
+fn about_server(server: &Server, out: &mut String) {
+    let config = server.config.load();
+    let uptime_s = server.started.elapsed().as_secs();
+    let executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    facts!(out,
+        "redis_version": REDIS_VERSION,
+        "dynamis_version": DYNAMIS_VERSION,
+        "redis_mode": "standalone",
+        "os": format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "arch_bits": usize::BITS,
+        "multiplexing_api": "tokio",
+        "process_id": std::process::id(),
+        "run_id": server.run_id,
+        "tcp_port": config.port,
+        "cluster_port": config.cluster_port(),
+        "server_time_usec": server.coordinator.now_ms() * 1000,
+        "uptime_in_seconds": uptime_s,
+        "uptime_in_days": uptime_s / 86_400,
+        "executable": executable,
+        "config_file": server.config_file,
+    );
+}
+
+fn about_clients(server: &Server, out: &mut String) {
+    facts!(out,
+        "connected_clients": server.clients.count(),
+        "cluster_connections": server.coordinator.view().nodes.iter().filter(|node| node.link.is_some()).count(),
+        "maxclients": server.config.load().maxclients,
+        "blocked_clients": 0,
+        "tracking_clients": 0,
+    );
+}
+
+fn about_memory(out: &mut String) {
+    let (now, peak) = (process::resident_bytes(), process::resident_peak_bytes());
+    facts!(out,
+        "used_memory": now,
+        "used_memory_human": human(now),
+        "used_memory_rss": now,
+        "used_memory_rss_human": human(now),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "total_system_memory": process::machine_bytes(),
+        "total_system_memory_human": human(process::machine_bytes()),
+        "maxmemory": 0,
+        "maxmemory_human": "0B",
+        "maxmemory_policy": "noeviction",
+        "mem_fragmentation_ratio": "1.00",
+        "mem_allocator": if cfg!(feature = "mimalloc") { "mimalloc" } else { "libc" },
+    );
+}
+
+/// Bytes for people, as Redis writes them.
+fn human(bytes: u64) -> String {
+    let (mut amount, mut unit) = (bytes as f64, "B");
+    for next in ["K", "M", "G", "T"] {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, next);
+    }
+    if unit == "B" { format!("{bytes}B") } else { format!("{amount:.2}{unit}") }
+}
+
+fn about_persistence(server: &Server, out: &mut String) {
+    let config = server.config.load();
+    facts!(out,
+        "loading": 0,
+        "async_loading": 0,
+        "rdb_changes_since_last_save": 0,
+        "rdb_bgsave_in_progress": 0,
+        "bgsave_in_progress": 0,
+        "aof_enabled": 1,
+        "aof_rewrite_in_progress": 0,
+        "aof_last_write_status": "ok",
+        "storage_engine": config.get("storage-engine").unwrap_or_default(),
+        "appendfsync": config.get("appendfsync").unwrap_or_default(),
+    );
+}
+
+fn about_stats(server: &Server, out: &mut String) {
+    let stats = &server.stats;
+    facts!(out,
+        "total_connections_received": stats.connections.sum(),
+        "total_commands_processed": stats.commands_run.sum(),
+        "instantaneous_ops_per_sec": stats.commands_per_second(),
+        "total_net_input_bytes": stats.bytes_in.sum(),
+        "total_net_output_bytes": stats.bytes_out.sum(),
+        "rejected_connections": stats.connections_refused.sum(),
+        "expired_keys": 0,
+        "evicted_keys": 0,
+        "keyspace_hits": stats.hits.sum(),
+        "keyspace_misses": stats.misses.sum(),
+        "pubsub_channels": 0,
+        "pubsub_patterns": 0,
+        "total_error_replies": stats.errors.sum(),
+    );
+}
+
+fn about_replication(server: &Server, out: &mut String) {
+    facts!(out,
+        "role": "master",
+        "connected_slaves": 0,
+        "master_replid": server.run_id,
+        "master_repl_offset": 0,
+    );
+}
+
+fn about_cpu(out: &mut String) {
+    let (system, user) = process::cpu_seconds();
+    facts!(out,
+        "used_cpu_sys": format_args!("{system:.6}"),
+        "used_cpu_user": format_args!("{user:.6}"),
+    );
+}
+
+fn about_commands(server: &Server, out: &mut String) {
+    for (entry, stats) in table::table().entries.iter().zip(&server.stats.commands) {
+        let (calls, microseconds) = (stats.calls.sum(), stats.microseconds.sum());
+        if calls + stats.rejected.sum() > 0 {
+            let each = microseconds as f64 / calls.max(1) as f64;
+            line(out, format_args!(
+                "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                entry.name,
+                stats.rejected.sum(),
+                stats.failed.sum(),
+            ));
+        }
+    }
+}
+
+fn about_errors(server: &Server, out: &mut String) {
+    for (prefix, count) in server.stats.error_prefixes() {
+        line(out, format_args!("errorstat_{prefix}:count={count}"));
+    }
+}
+
+async fn keyspace(server: &Server) -> String {
+    let mut out = String::new();
+    for database in 0..DATABASES {
+        // A count that not enough nodes answered is left out: a wrong number would be worse.
+        if let Ok(keys @ 1..) = server.coordinator.count(database).await {
+            line(&mut out, format_args!("db{database}:keys={keys},expires=0,avg_ttl=0"));
+        }
+    }
+    out
+}
+
+fn about_dynamo(server: &Server, out: &mut String) {
+    let view = server.coordinator.view();
+    let reachable = view.nodes.iter().enumerate().filter(|(at, node)| *at == view.me || node.is_reachable()).count();
+    let stats = &server.coordinator.stats;
+    facts!(out,
+        "node_id": view.nodes[view.me].id,
+        "members": view.nodes.len(),
+        "members_reachable": reachable,
+        "members_epoch": view.epoch,
+        "partitions": view.ring.partitions().count(),
+        "coordinated_gets": stats.gets.load(Relaxed),
+        "coordinated_puts": stats.puts.load(Relaxed),
+        "forwarded": stats.forwarded.load(Relaxed),
+        "forwarded_in": stats.forwarded_in.load(Relaxed),
+        "read_repairs": stats.read_repairs.load(Relaxed),
+        "reads_with_siblings": stats.reads_with_siblings.load(Relaxed),
+        "quorums_missed": stats.quorums_missed.load(Relaxed),
+        "hints_placed": stats.hints_placed.load(Relaxed),
+        "command_races": server.stats.races.sum(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sections(text: &str) -> Vec<&'static str> {
+        let words: Vec<Bytes> = text.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        wanted(&words)
+    }
+
+    #[test]
+    fn sections_come_once_and_in_order() {
+        assert_eq!(sections("keyspace SERVER server nothing"), ["server", "keyspace"]);
+        assert_eq!(sections("everything"), SECTIONS);
+        assert_eq!(sections("all"), SECTIONS);
+        assert!(!sections("").contains(&"commandstats"));
+        assert_eq!(sections("default commandstats"), SECTIONS);
+        assert!(sections("nothing").is_empty());
+    }
+
+    #[test]
+    fn bytes_for_people() {
+        assert_eq!(human(100), "100B");
+        assert_eq!(human(1536), "1.50K");
+        assert_eq!(human(5 << 30), "5.00G");
+    }
+}

@@ -1,0 +1,169 @@
+//! What the house counts: commands, errors, connections, bytes.
+//!
+//! Contract: counting is a few relaxed additions for a whole batch, never a lock on the way of a command that succeeds.
+//! The number of error prefixes kept is bounded ([`ERROR_PREFIXES_MAX`]).
+
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The most error prefixes counted apart; further ones are counted as `OTHER`.
+pub const ERROR_PREFIXES_MAX: usize = 128;
+
+/// A number that only grows, until `CONFIG RESETSTAT`.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The sum.
+    pub fn sum(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What one command did.
+#[derive(Debug, Default)]
+pub struct CommandStats {
+    /// Runs.
+    pub calls: Counter,
+    /// Microseconds: each command of a batch gets an equal share of the batch's time.
+    pub microseconds: Counter,
+    /// Not run: wrong arity, not logged in.
+    pub rejected: Counter,
+    /// Ran and answered an error.
+    pub failed: Counter,
+}
+
+/// Everything counted.
+#[derive(Debug)]
+pub struct Stats {
+    /// By number in the command table.
+    pub commands: Vec<CommandStats>,
+    /// Connections let in.
+    pub connections: Counter,
+    /// Connections refused because of `maxclients`.
+    pub connections_refused: Counter,
+    /// Commands run.
+    pub commands_run: Counter,
+    /// Bytes read from clients.
+    pub bytes_in: Counter,
+    /// Bytes written to clients.
+    pub bytes_out: Counter,
+    /// Errors answered.
+    pub errors: Counter,
+    /// Reads that found a value.
+    pub hits: Counter,
+    /// Reads that found none.
+    pub misses: Counter,
+    /// Commands that had to start again because another write came between.
+    pub races: Counter,
+    error_prefixes: Mutex<BTreeMap<String, u64>>,
+    rate: Mutex<Rate>,
+}
+
+/// A measurement of commands per second.
+#[derive(Debug)]
+struct Rate {
+    at: Instant,
+    commands: u64,
+    per_second: u64,
+}
+
+impl Stats {
+    /// Nothing was counted yet; `commands` is how many the table has.
+    pub fn new(commands: usize) -> Stats {
+        Stats {
+            commands: (0..commands).map(|_| CommandStats::default()).collect(),
+            connections: Counter::default(),
+            connections_refused: Counter::default(),
+            commands_run: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            errors: Counter::default(),
+            hits: Counter::default(),
+            misses: Counter::default(),
+            races: Counter::default(),
+            error_prefixes: Mutex::default(),
+            rate: Mutex::new(Rate { at: Instant::now(), commands: 0, per_second: 0 }),
+        }
+    }
+
+    /// Counts an error line by its prefix.
+    pub fn error(&self, line: &str) {
+        self.errors.add(1);
+        let prefix = line.split(' ').next().unwrap_or_default();
+        let mut prefixes = self.error_prefixes.lock();
+        let known = prefixes.contains_key(prefix) || prefixes.len() < ERROR_PREFIXES_MAX;
+        *prefixes.entry(if known { prefix } else { "OTHER" }.to_string()).or_default() += 1;
+    }
+
+    /// The error prefixes and how often each was answered.
+    pub fn error_prefixes(&self) -> Vec<(String, u64)> {
+        self.error_prefixes.lock().iter().map(|(prefix, count)| (prefix.clone(), *count)).collect()
+    }
+
+    /// Commands per second since it was last asked, measured over at least a second.
+    pub fn commands_per_second(&self) -> u64 {
+        let mut rate = self.rate.lock();
+        let (run, elapsed_ms) = (self.commands_run.sum(), rate.at.elapsed().as_millis() as u64);
+        if elapsed_ms >= 1000 {
+            rate.per_second = run.saturating_sub(rate.commands) * 1000 / elapsed_ms;
+            rate.commands = run;
+            rate.at = Instant::now();
+        }
+        rate.per_second
+    }
+
+    /// `CONFIG RESETSTAT`.
+    pub fn reset(&self) {
+        for command in &self.commands {
+            for counter in [&command.calls, &command.microseconds, &command.rejected, &command.failed] {
+                counter.reset();
+            }
+        }
+        let counters = [
+            &self.connections,
+            &self.connections_refused,
+            &self.commands_run,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.errors,
+            &self.hits,
+            &self.misses,
+            &self.races,
+        ];
+        counters.into_iter().for_each(Counter::reset);
+        self.error_prefixes.lock().clear();
+        self.rate.lock().commands = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_prefixes_are_counted_apart_up_to_a_bound() {
+        let stats = Stats::new(1);
+        stats.error("ERR no");
+        stats.error("ERR again");
+        (0..ERROR_PREFIXES_MAX + 5).for_each(|n| stats.error(&format!("E{n} x")));
+        let prefixes = stats.error_prefixes();
+        assert!(prefixes.contains(&("ERR".to_string(), 2)));
+        assert!(prefixes.contains(&("OTHER".to_string(), 6)));
+        assert_eq!(prefixes.len(), ERROR_PREFIXES_MAX + 1);
+        stats.reset();
+        assert!(stats.error_prefixes().is_empty());
+        assert_eq!(stats.errors.sum(), 0);
+    }
+}

@@ -1,0 +1,240 @@
+//! One connection: read, run everything whole, write once, again.
+//!
+//! Contract: replies leave in the order of the requests. Nothing is read while a batch runs or replies are unwritten. A
+//! broken request is answered after the replies to those before it, and closes the connection; a web browser's
+//! (`POST`, `Host:`) closes it without a word. A client that went away while it waits in WAIT is noticed within seconds.
+
+use super::pace::{BATCH_BYTES_MAX, Pace};
+use crate::command::Server;
+use crate::command::batch::{self, Answer, Presence};
+use crate::config::Config;
+use crate::resp::gate::{Gate, Limits, ProtocolError};
+use crate::resp::reply::Reply;
+use crate::resp::request::Request;
+use crate::session::Session;
+use bytes::BytesMut;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// Replies are written when they have grown to so many bytes, and at the end of a batch.
+const WRITE_AT_BYTES: usize = 1024 * 1024;
+
+/// A reply buffer that grew beyond this is not kept.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// How often a connection that waits in a command looks whether its client is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the client closed it")]
+    Left,
+    #[error("the client broke the protocol ({0})")]
+    Broken(ProtocolError),
+    #[error("possible SECURITY ATTACK detected: it sends a web browser's request")]
+    Browser,
+    #[error("it was quiet for longer than timeout")]
+    Idle,
+    #[error("CLIENT KILL or QUIT")]
+    Asked,
+    #[error("the node stops")]
+    Stopping,
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+}
+
+/// Serves a client until it leaves or is shown out.
+pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, stop: watch::Receiver<bool>) {
+    let (id, address) = (session.client.id, session.client.address.clone());
+    let mut connection = Connection {
+        stream,
+        gate: Gate::new(limits(&server.config.load())),
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        requests: Vec::new(),
+        pace: Pace::default(),
+        session,
+        server,
+        stop,
+    };
+    let ended = match connection.run().await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    };
+    match ended {
+        Ended::Browser => tracing::warn!("connection {id} from {address} closed: {ended}"),
+        _ => tracing::debug!("connection {id} from {address} closed: {ended}"),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let bytes = |setting: u64| usize::try_from(setting).unwrap_or(usize::MAX);
+    Limits {
+        bulk_bytes: bytes(config.proto_max_bulk_len),
+        request_bytes: bytes(config.client_query_buffer_limit),
+        ..Limits::default()
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    gate: Gate,
+    input: BytesMut,
+    output: BytesMut,
+    requests: Vec<Request>,
+    pace: Pace,
+    session: Session,
+    server: Arc<Server>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            self.read().await?;
+            while self.step().await? {}
+        }
+    }
+
+    /// Runs one batch of what was read. False: more must be read.
+    async fn step(&mut self) -> Result<bool, Ended> {
+        let gathered = self.gather();
+        let more = matches!(gathered, Ok(true));
+        if !self.requests.is_empty() {
+            self.run_batch().await?;
+        }
+        if self.session.closing {
+            return Err(Ended::Asked);
+        }
+        if let Err(ended) = gathered {
+            if let Ended::Broken(fault) = &ended {
+                let reply = Reply::error(format!("ERR {fault}"));
+                self.server.stats.error("ERR");
+                reply.encode(self.session.protocol, &mut self.output);
+                self.flush().await?;
+            }
+            return Err(ended);
+        }
+        if *self.stop.borrow() {
+            return Err(Ended::Stopping);
+        }
+        Ok(more)
+    }
+
+    /// Takes whole requests out of the input, up to a batch. True: there may be more.
+    fn gather(&mut self) -> Result<bool, Ended> {
+        self.requests.clear();
+        self.gate.set_authenticated(self.session.authenticated);
+        // What a stranger may send depends on the request before: logged in or not.
+        let most = if self.session.authenticated { self.pace.requests() } else { 1 };
+        let mut bytes = 0;
+        while self.requests.len() < most && bytes < BATCH_BYTES_MAX {
+            let Some(request) = self.gate.next(&mut self.input).map_err(Ended::Broken)? else { return Ok(false) };
+            let name = &request.words[0];
+            if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
+                return Err(Ended::Browser);
+            }
+            bytes += request.words.iter().map(|word| word.len()).sum::<usize>();
+            self.requests.push(request);
+        }
+        Ok(true)
+    }
+
+    async fn run_batch(&mut self) -> Result<(), Ended> {
+        self.session.client.heard();
+        self.session.client.unread_bytes.store(self.input.len(), Relaxed);
+        self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
+        let presence = Watched { stream: &self.stream };
+        let answers = batch::run(&self.server, &mut self.session, &self.requests, &presence).await;
+        let count = self.requests.len();
+        // The requests are slices of the read buffer: let go, so that it can be used again.
+        self.requests.clear();
+        let Some(answers) = answers else { return Err(Ended::Left) };
+        let bytes = self.write(answers).await?;
+        self.pace.replied(count, bytes);
+        Ok(())
+    }
+
+    /// Writes answers; gives their bytes.
+    async fn write(&mut self, answers: Vec<Answer>) -> Result<usize, Ended> {
+        let mut bytes = 0;
+        for Answer { reply, protocol } in answers {
+            let before = self.output.len();
+            reply.encode(protocol, &mut self.output);
+            bytes += self.output.len() - before;
+            if self.output.len() >= WRITE_AT_BYTES {
+                self.flush().await?;
+            }
+        }
+        self.flush().await?;
+        Ok(bytes)
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let written = tokio::select! {
+            written = self.stream.write_all(&self.output) => written,
+            () = self.session.client.killed() => return Err(Ended::Asked),
+        };
+        written?;
+        self.server.stats.bytes_out.add(self.output.len() as u64);
+        self.output.clear();
+        if self.output.capacity() > KEPT_BYTES {
+            self.output = BytesMut::new();
+        }
+        self.session.client.reply_room_bytes.store(self.output.capacity(), Relaxed);
+        Ok(())
+    }
+
+    /// Reads what has come, waiting for it if nothing has.
+    async fn read(&mut self) -> Result<(), Ended> {
+        let timeout_s = {
+            let config = self.server.config.load();
+            self.gate.set_limits(limits(&config));
+            config.timeout
+        };
+        self.gate.make_room(&mut self.input);
+        let idle = async {
+            match timeout_s {
+                0 => std::future::pending().await,
+                seconds => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            }
+        };
+        let read = tokio::select! {
+            read = self.stream.read_buf(&mut self.input) => read?,
+            () = self.session.client.killed() => return Err(Ended::Asked),
+            _ = self.stop.wait_for(|stopping| *stopping) => return Err(Ended::Stopping),
+            () = idle => return Err(Ended::Idle),
+        };
+        if read == 0 {
+            return Err(Ended::Left);
+        }
+        self.server.stats.bytes_in.add(read as u64);
+        Ok(())
+    }
+}
+
+/// Looks whether the client is still there, without reading.
+struct Watched<'a> {
+    stream: &'a TcpStream,
+}
+
+impl Presence for Watched<'_> {
+    async fn gone(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let look = tokio::time::timeout(Duration::ZERO, self.stream.ready(Interest::READABLE)).await;
+            if matches!(look, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(look, Ok(Err(_))) {
+                return;
+            }
+        }
+    }
+}

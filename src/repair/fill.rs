@@ -1,0 +1,156 @@
+//! Filling up after a loss on disk.
+//!
+//! # Contract
+//! - While a node fills, its copies take in writes but answer no reads ([`Replica::is_filling`]); coordinators turn to the
+//!   other homes, and it coordinates only what no other home can.
+//! - A write acknowledged W times lies on at least W−1 other homes, so N−W+1 others hold every one of them between them. A
+//!   partition is filled once that many have given all they hold; absence on any of them covers nothing. Homes that fill
+//!   up themselves give what they have and count only when *all* other homes have answered: there is no more to be had.
+//! - Pages are bounded, asked one at a time, and asked again when a home is away; a partition done stays done.
+
+use crate::key::Partition;
+use crate::membership::Membership;
+use crate::membership::view::View;
+use crate::message::data::Refusal;
+use crate::message::fill::{FillRequest, Page};
+use crate::object::Object;
+use crate::peer::link::Link;
+use crate::replica::Replica;
+use crate::storage::batch::Batch;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a page may take.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait before homes that were away are asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a partition is not filled yet.
+#[derive(Debug, thiserror::Error)]
+enum NotFilled {
+    #[error("{answered} of {needed} other homes have given their copies")]
+    HomesAway { answered: usize, needed: usize },
+    #[error("storing the copies failed: {0}")]
+    Storage(String),
+}
+
+/// Fills this node up, then lets it answer reads. Ends when done.
+pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
+    let partitions = membership.view().ring.partitions();
+    let mut left: Vec<Partition> = (0..partitions.count() as u16).map(Partition).collect();
+    tracing::warn!("filling up from the other homes; reads are left to them until that is done");
+    loop {
+        let mut still = Vec::new();
+        let mut reason = None;
+        for partition in left {
+            if let Err(error) = fill(&membership, &replica, partition).await {
+                reason = Some(error);
+                still.push(partition);
+            }
+        }
+        left = still;
+        let Some(reason) = reason else { break };
+        tracing::warn!(partitions = left.len(), %reason, "still filling up");
+        tokio::time::sleep(PAUSE).await;
+    }
+    replica.filled();
+    tracing::warn!("filled up: every partition has been taken from the other homes; reads are answered again");
+}
+
+async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partition) -> Result<(), NotFilled> {
+    let view = membership.view();
+    let widest = view.policies.iter().map(|policy| usize::from(policy.n)).max().unwrap_or(1);
+    let homes = view.ring.homes(partition, widest);
+    if !homes.iter().any(|home| usize::from(*home) == view.me) {
+        return Ok(());
+    }
+    let needed = view.policies.iter().map(|policy| usize::from(policy.n - policy.w) + 1).max().unwrap_or(1);
+    let needed = needed.min(homes.len() - 1);
+    let (mut answered, mut filling) = (0, 0);
+    for home in homes.iter().map(|home| usize::from(*home)).filter(|home| *home != view.me) {
+        let link = view.nodes[home].link.as_ref().filter(|_| view.nodes[home].is_reachable());
+        let Some(link) = link else { continue };
+        match copy(link, replica, &view, partition).await? {
+            Copied::Whole => answered += 1,
+            Copied::Filling => filling += 1,
+            Copied::Broken => {}
+        }
+    }
+    let filled = answered >= needed || answered + filling == homes.len() - 1;
+    if filled { Ok(()) } else { Err(NotFilled::HomesAway { answered, needed }) }
+}
+
+/// What another home gave.
+enum Copied {
+    /// All it should hold.
+    Whole,
+    /// All it has; it lost copies itself.
+    Filling,
+    /// Not all: it broke off.
+    Broken,
+}
+
+/// Takes all that one home holds of a partition.
+async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Partition) -> Result<Copied, NotFilled> {
+    let mut after = None;
+    let mut copied = Copied::Whole;
+    loop {
+        let body = FillRequest { partition: partition.0, after: after.take() }.into_body();
+        let Ok(answer) = link.ask(body, PAGE_TIMEOUT).await else { return Ok(Copied::Broken) };
+        let Ok(page) = Page::read(&answer) else { return Ok(Copied::Broken) };
+        after = page.objects.last().map(|(key, _)| key.clone());
+        let more = page.more;
+        if page.filling {
+            copied = Copied::Filling;
+        }
+        store(replica, view, page).await?;
+        if !more || after.is_none() {
+            return Ok(copied);
+        }
+    }
+}
+
+async fn store(replica: &Arc<Replica>, view: &View, page: Page) -> Result<(), NotFilled> {
+    let mut batch = Batch::new();
+    for (key, object) in page.objects {
+        let Ok(object) = Object::decode(&object) else { continue };
+        let conflict = view.policies[usize::from(key.database())].conflict;
+        let merged = replica.merge(&mut batch, &key, object, conflict, None);
+        merged.map_err(|refusal: Refusal| NotFilled::Storage(format!("{refusal:?}")))?;
+    }
+    let (told, hear) = oneshot::channel();
+    // Fsynced: once the last partition is filled, the loss is forgotten.
+    replica.submit(batch, true, Box::new(move |result| drop(told.send(result))));
+    match hear.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(NotFilled::Storage(error.to_string())),
+        Err(_) => Err(NotFilled::Storage("the store has been stopped".to_owned())),
+    }
+}
+
+/// Serves a page of this node's copies.
+pub async fn serve(membership: &Membership, replica: Arc<Replica>, request: FillRequest) -> Option<Vec<u8>> {
+    let partitions = membership.view().ring.partitions();
+    if u32::from(request.partition) >= partitions.count() {
+        return None;
+    }
+    let (from, to) = partitions.range(Partition(request.partition));
+    let from = match &request.after {
+        // The first key after it: the same bytes and a zero.
+        Some(key) => Bytes::from([key.as_bytes(), &[0]].concat()),
+        None => Bytes::copy_from_slice(&from),
+    };
+    let filling = replica.is_filling();
+    let page = tokio::task::spawn_blocking(move || replica.page(&from, to.as_ref().map(|to| to.as_slice()))).await;
+    match page {
+        Ok(Ok(page)) => Some(Page { filling, ..page }.into_body()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "reading copies for a home that fills up failed");
+            None
+        }
+        Err(_) => None,
+    }
+}

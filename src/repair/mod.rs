@@ -1,0 +1,8 @@
+//! Making copies whole again.
+//!
+//! When a cellar was flooded, the neighbours' ledgers are copied line by line before anyone is told from the new book.
+//!
+//! [`fill`] is that: a node whose store lost writes it had fsynced, or could not be opened at all, takes every object of
+//! its partitions from the other homes, and answers no reads as a home until it has.
+
+pub mod fill;
