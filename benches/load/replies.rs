@@ -53,8 +53,9 @@ impl Counter {
     }
 
     fn line(&mut self, line: &[u8], tally: &mut Tally) -> Result<(), String> {
-        let number = || std::str::from_utf8(&line[1..]).ok().and_then(|text| text.parse::<i64>().ok());
-        match (line.first(), number()) {
+        let rest = line.get(1..).unwrap_or_default();
+        let number = std::str::from_utf8(rest).ok().and_then(|text| text.parse::<i64>().ok());
+        match (line.first(), number) {
             (Some(b'$'), Some(length @ 0..)) => {
                 self.skip = usize::try_from(length).map_err(|error| error.to_string())? + 2;
                 return Ok(());
@@ -66,7 +67,7 @@ impl Counter {
             (Some(b'+'), _) => {}
             (Some(b'-'), _) => {
                 tally.errors += 1;
-                tally.first_error.get_or_insert_with(|| String::from_utf8_lossy(&line[1..]).into_owned());
+                tally.first_error.get_or_insert_with(|| String::from_utf8_lossy(rest).into_owned());
             }
             _ => return Err(format!("a reply that is none of ours: {}", String::from_utf8_lossy(line))),
         }
