@@ -209,6 +209,7 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
     }
 
     async fn wait(&self, waiting: Waiting) -> Option<Reply> {
+        let _waiting = self.server.stats.wait();
         tokio::select! {
             reply = waiting => Some(reply),
             () = self.session.client.killed() => None,

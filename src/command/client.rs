@@ -42,9 +42,7 @@ pub fn setinfo(asked: &mut Asked, words: &[Bytes]) -> Step {
     };
     if !is_printable(&words[3]) {
         let attribute = text(&words[2]).to_lowercase();
-        return done(Reply::error(format!(
-            "ERR {attribute} cannot contain spaces, newlines or special characters."
-        )));
+        return done(Reply::error(format!("ERR {attribute} cannot contain spaces, newlines or special characters.")));
     }
     *field(&mut asked.session.client.facts.lock()) = Bytes::copy_from_slice(&words[3]);
     done(Reply::Ok)
@@ -193,8 +191,8 @@ impl Filter {
     }
 
     fn takes(&self, client: &Client, me: u64) -> bool {
-        !self.nobody
-            && !(self.keep_me && client.id == me)
+        let spared = self.nobody || (self.keep_me && client.id == me);
+        !spared
             && self.id.is_none_or(|id| client.id == id)
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)
@@ -240,30 +238,33 @@ pub fn kill(asked: &mut Asked, words: &[Bytes]) -> Step {
 
 /// `CLIENT HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
-    help_lines("CLIENT", &[
-        "GETNAME",
-        "    Tell this connection's name.",
-        "ID",
-        "    Tell this connection's number.",
-        "INFO",
-        "    Describe this connection.",
-        "KILL <ip:port>",
-        "    Close the connection from that address.",
-        "KILL <option> <value> [<option> <value> ...]",
-        "    Close connections: ID, TYPE, USER, ADDR, LADDR, SKIPME (yes|no), MAXAGE.",
-        "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <id> ...]",
-        "    Describe connections.",
-        "NO-EVICT (ON|OFF)",
-        "    Say whether this connection is spared when clients take too much memory.",
-        "NO-TOUCH (ON|OFF)",
-        "    Say whether this connection's reads count as use of a key.",
-        "REPLY (ON|OFF|SKIP)",
-        "    Say which replies this connection wants.",
-        "SETINFO (LIB-NAME|LIB-VER) <value>",
-        "    Tell which library uses this connection.",
-        "SETNAME <name>",
-        "    Name this connection.",
-    ])
+    help_lines(
+        "CLIENT",
+        &[
+            "GETNAME",
+            "    Tell this connection's name.",
+            "ID",
+            "    Tell this connection's number.",
+            "INFO",
+            "    Describe this connection.",
+            "KILL <ip:port>",
+            "    Close the connection from that address.",
+            "KILL <option> <value> [<option> <value> ...]",
+            "    Close connections: ID, TYPE, USER, ADDR, LADDR, SKIPME (yes|no), MAXAGE.",
+            "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <id> ...]",
+            "    Describe connections.",
+            "NO-EVICT (ON|OFF)",
+            "    Say whether this connection is spared when clients take too much memory.",
+            "NO-TOUCH (ON|OFF)",
+            "    Say whether this connection's reads count as use of a key.",
+            "REPLY (ON|OFF|SKIP)",
+            "    Say which replies this connection wants.",
+            "SETINFO (LIB-NAME|LIB-VER) <value>",
+            "    Tell which library uses this connection.",
+            "SETNAME <name>",
+            "    Name this connection.",
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -108,10 +108,7 @@ pub fn shards(asked: &mut Asked, _words: &[Bytes]) -> Step {
             entry("replication-offset", Reply::Integer(0)),
             entry("health", Reply::text(health)),
         ]);
-        Reply::Map(vec![
-            entry("slots", Reply::Array(slots.collect())),
-            entry("nodes", Reply::Array(vec![node])),
-        ])
+        Reply::Map(vec![entry("slots", Reply::Array(slots.collect())), entry("nodes", Reply::Array(vec![node]))])
     });
     done(Reply::Array(shown.collect()))
 }
@@ -122,18 +119,21 @@ fn is_up(view: &View, at: usize) -> bool {
 
 /// `CLUSTER HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
-    help_lines("CLUSTER", &[
-        "INFO",
-        "    Tell how the cluster is.",
-        "KEYSLOT <key>",
-        "    Tell the slot of a key.",
-        "MYID",
-        "    Tell this node's id.",
-        "NODES",
-        "    List the nodes and the slots each answers for first.",
-        "SHARDS",
-        "    List the nodes with their slots and health.",
-        "SLOTS",
-        "    List the ranges of slots and the node that answers for each first.",
-    ])
+    help_lines(
+        "CLUSTER",
+        &[
+            "INFO",
+            "    Tell how the cluster is.",
+            "KEYSLOT <key>",
+            "    Tell the slot of a key.",
+            "MYID",
+            "    Tell this node's id.",
+            "NODES",
+            "    List the nodes and the slots each answers for first.",
+            "SHARDS",
+            "    List the nodes with their slots and health.",
+            "SLOTS",
+            "    List the ranges of slots and the node that answers for each first.",
+        ],
+    )
 }

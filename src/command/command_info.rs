@@ -92,22 +92,25 @@ fn keys(words: &[Bytes]) -> Result<(Vec<Bytes>, &'static [&'static str]), Reply>
 
 /// `COMMAND HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
-    help_lines("COMMAND", &[
-        "(no subcommand)",
-        "    Describe all commands.",
-        "COUNT",
-        "    Count the commands.",
-        "DOCS [<name> ...]",
-        "    Document all commands, or these.",
-        "GETKEYS <command> [<arg> ...]",
-        "    Tell which words of a command are keys.",
-        "GETKEYSANDFLAGS <command> [<arg> ...]",
-        "    The same, and what is done with them.",
-        "INFO [<name> ...]",
-        "    Describe all commands, or these.",
-        "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
-        "    List the names of the commands.",
-    ])
+    help_lines(
+        "COMMAND",
+        &[
+            "(no subcommand)",
+            "    Describe all commands.",
+            "COUNT",
+            "    Count the commands.",
+            "DOCS [<name> ...]",
+            "    Document all commands, or these.",
+            "GETKEYS <command> [<arg> ...]",
+            "    Tell which words of a command are keys.",
+            "GETKEYSANDFLAGS <command> [<arg> ...]",
+            "    The same, and what is done with them.",
+            "INFO [<name> ...]",
+            "    Describe all commands, or these.",
+            "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
+            "    List the names of the commands.",
+        ],
+    )
 }
 
 fn simple_set(names: impl Iterator<Item = &'static str>) -> Reply {
@@ -211,7 +214,10 @@ mod tests {
         assert_eq!(keys_of("GET a").unwrap(), ["a"]);
         assert_eq!(keys_of("mset a 1 b 2").unwrap(), ["a", "b"]);
         assert_eq!(keys_of("del a b c").unwrap(), ["a", "b", "c"]);
-        assert_eq!(keys_of("set a").unwrap_err(), Reply::error("ERR Invalid number of arguments specified for command"));
+        assert_eq!(
+            keys_of("set a").unwrap_err(),
+            Reply::error("ERR Invalid number of arguments specified for command")
+        );
         assert_eq!(keys_of("ping a").unwrap_err(), Reply::error("ERR The command has no key arguments"));
         assert_eq!(keys_of("nothing a").unwrap_err(), Reply::error("ERR Invalid command specified"));
     }

@@ -25,7 +25,7 @@ pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
     match changed(&before, &words[2..]) {
         Err(refusal) => done(refusal),
         Ok(after) => {
-            asked.server.coordinator.set_request_timeout_ms(after.request_timeout_ms);
+            (asked.server.apply)(&after);
             asked.server.config.store(Arc::new(after));
             done(Reply::Ok)
         }
@@ -71,14 +71,17 @@ pub fn resetstat(asked: &mut Asked, _words: &[Bytes]) -> Step {
 
 /// `CONFIG HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
-    help_lines("CONFIG", &[
-        "GET <pattern> [<pattern> ...]",
-        "    Show the settings whose names match, with their values.",
-        "SET <name> <value> [<name> <value> ...]",
-        "    Change settings of this node until it stops; the configuration file is not written.",
-        "RESETSTAT",
-        "    Set the counters of INFO back to zero.",
-    ])
+    help_lines(
+        "CONFIG",
+        &[
+            "GET <pattern> [<pattern> ...]",
+            "    Show the settings whose names match, with their values.",
+            "SET <name> <value> [<name> <value> ...]",
+            "    Change settings of this node until it stops; the configuration file is not written.",
+            "RESETSTAT",
+            "    Set the counters of INFO back to zero.",
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -96,7 +96,11 @@ mod tests {
 
     #[test]
     fn many_stars_do_not_explode() {
-        assert!(!matches("a*".repeat(40).as_bytes(), format!("{}b", "a".repeat(5000)).as_bytes(), false));
+        assert!(!matches(
+            format!("{}c", "a*".repeat(40)).as_bytes(),
+            format!("{}b", "a".repeat(5000)).as_bytes(),
+            false
+        ));
     }
 
     proptest! {

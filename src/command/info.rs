@@ -108,7 +108,7 @@ fn about_server(server: &Server, out: &mut String) {
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86_400,
         "executable": executable,
-        "config_file": server.config_file,
+        "config_file": server.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
     );
 }
 
@@ -117,7 +117,7 @@ fn about_clients(server: &Server, out: &mut String) {
         "connected_clients": server.clients.count(),
         "cluster_connections": server.coordinator.view().nodes.iter().filter(|node| node.link.is_some()).count(),
         "maxclients": server.config.load().maxclients,
-        "blocked_clients": 0,
+        "blocked_clients": server.stats.waiting(),
         "tracking_clients": 0,
     );
 }
@@ -210,12 +210,15 @@ fn about_commands(server: &Server, out: &mut String) {
         let (calls, microseconds) = (stats.calls.sum(), stats.microseconds.sum());
         if calls + stats.rejected.sum() > 0 {
             let each = microseconds as f64 / calls.max(1) as f64;
-            line(out, format_args!(
-                "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
-                entry.name,
-                stats.rejected.sum(),
-                stats.failed.sum(),
-            ));
+            line(
+                out,
+                format_args!(
+                    "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                    entry.name,
+                    stats.rejected.sum(),
+                    stats.failed.sum(),
+                ),
+            );
         }
     }
 }

@@ -46,6 +46,7 @@ use crate::session::clients::Clients;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use stats::Stats;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use step::Step;
@@ -55,6 +56,9 @@ pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Our own version.
 pub const DYNAMIS_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What else is to be done when settings changed.
+pub type Apply = Box<dyn Fn(&Config) + Send + Sync>;
 
 /// What all connections share.
 pub struct Server {
@@ -70,13 +74,20 @@ pub struct Server {
     pub started: Instant,
     /// 40 hex digits, new at each start.
     pub run_id: String,
-    /// The configuration file; empty: none.
-    pub config_file: String,
+    /// The configuration file, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// Carries settings that changed to where they take effect.
+    pub apply: Apply,
 }
 
 impl Server {
-    /// A server about to open its door. `config_file` may be empty.
-    pub fn new(coordinator: Arc<Coordinator>, config: Config, config_file: String) -> Arc<Server> {
+    /// A server about to open its door. `apply` is called after each `CONFIG SET`, with the new settings.
+    pub fn new(
+        coordinator: Arc<Coordinator>,
+        config: Config,
+        config_file: Option<PathBuf>,
+        apply: Apply,
+    ) -> Arc<Server> {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         Arc::new(Server {
             coordinator,
@@ -86,6 +97,7 @@ impl Server {
             started: Instant::now(),
             run_id,
             config_file,
+            apply,
         })
     }
 }

@@ -152,12 +152,7 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>) -> bool {
 }
 
 /// Goes on with a task whose operations ran.
-fn advance<H: House>(
-    house: &mut H,
-    tasks: &mut Vec<Task>,
-    task: Task,
-    outcomes: Outcomes,
-) -> Option<(usize, Waiting)> {
+fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes: Outcomes) -> Option<(usize, Waiting)> {
     let raced = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Raced));
     if raced && task.attempts >= ATTEMPTS_MAX {
         house.answer(task.number, Reply::error(RACED_OUT));

@@ -9,10 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `TIME`
 pub fn time(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    done(Reply::Array(vec![
-        Reply::text(now.as_secs().to_string()),
-        Reply::text(now.subsec_micros().to_string()),
-    ]))
+    done(Reply::Array(vec![Reply::text(now.as_secs().to_string()), Reply::text(now.subsec_micros().to_string())]))
 }
 
 /// `DBSIZE`: the keys of the session's database in the whole cluster.

@@ -67,6 +67,8 @@ pub struct Stats {
     pub misses: Counter,
     /// Commands that had to start again because another write came between.
     pub races: Counter,
+    /// Connections that wait in a command just now.
+    waiting: AtomicU64,
     error_prefixes: Mutex<BTreeMap<String, u64>>,
     rate: Mutex<Rate>,
 }
@@ -77,6 +79,15 @@ struct Rate {
     at: Instant,
     commands: u64,
     per_second: u64,
+}
+
+/// A connection that waits.
+pub struct WaitGuard<'a>(&'a AtomicU64);
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stats {
@@ -93,6 +104,7 @@ impl Stats {
             hits: Counter::default(),
             misses: Counter::default(),
             races: Counter::default(),
+            waiting: AtomicU64::new(0),
             error_prefixes: Mutex::default(),
             rate: Mutex::new(Rate { at: Instant::now(), commands: 0, per_second: 0 }),
         }
@@ -122,6 +134,17 @@ impl Stats {
             rate.at = Instant::now();
         }
         rate.per_second
+    }
+
+    /// Counts a connection as waiting until the guard is dropped.
+    pub fn wait(&self) -> WaitGuard<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        WaitGuard(&self.waiting)
+    }
+
+    /// How many connections wait in a command just now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// `CONFIG RESETSTAT`.
@@ -164,6 +187,11 @@ mod tests {
         assert_eq!(prefixes.len(), ERROR_PREFIXES_MAX + 1);
         stats.reset();
         assert!(stats.error_prefixes().is_empty());
+        let guard = stats.wait();
+        stats.reset();
+        assert_eq!(stats.waiting(), 1);
+        drop(guard);
+        assert_eq!(stats.waiting(), 0);
         assert_eq!(stats.errors.sum(), 0);
     }
 }

@@ -28,6 +28,7 @@ use crate::membership::Membership;
 use crate::membership::view::View;
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
+use crate::policy::Policy;
 use crate::replica::Replica;
 use crate::replica::clock::wall_ms;
 use acks::AckLog;
@@ -35,6 +36,7 @@ use place::Forwarding;
 use round::Round;
 use slot::Ended;
 use smallvec::SmallVec;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -154,6 +156,12 @@ impl Coordinator {
     /// This node's view of the cluster.
     pub fn view(&self) -> Arc<View> {
         self.membership.view()
+    }
+
+    /// Sets a database's policy on every member that can be reached; an error says what did not happen.
+    pub fn set_policy(&self, index: u8, policy: Policy) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let membership = self.membership.clone();
+        Box::pin(async move { membership.set_policy(index, policy).await })
     }
 
     /// Who else there is.

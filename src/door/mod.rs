@@ -6,7 +6,7 @@
 //! slowed down, not piled up. When the house closes, each clerk finishes the letters in hand and sees the visitor out.
 //!
 //! # Contract
-//! - [`Door::open`] listens on every address or on none. A port in use is said in one sentence.
+//! - [`Door::open`] takes sockets that listen already: whether a port is free is found out before anything else starts.
 //! - One task for each connection ([`connection`]); what it holds in memory is bounded ([`pace`]).
 //! - [`Door::stop`] takes no one new, lets batches that run finish for at most [`STOP_PATIENCE`], then closes what is left.
 //!
@@ -25,7 +25,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 /// How long [`Door::stop`] lets batches finish.
@@ -34,69 +34,24 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the porter rests when the system has no socket left for the next client.
 const REST: Duration = Duration::from_millis(100);
 
-/// Why the door cannot open.
-#[derive(Debug, thiserror::Error)]
-pub enum DoorError {
-    /// A name in `bind` cannot be resolved.
-    #[error("the address {host} in bind cannot be resolved: {why}")]
-    Unresolved {
-        /// The name.
-        host: String,
-        /// What the system said.
-        why: io::Error,
-    },
-    /// The port is taken.
-    #[error("{address} is in use by another program; stop it, or choose another port")]
-    InUse {
-        /// Address and port.
-        address: SocketAddr,
-    },
-    /// Anything else.
-    #[error("cannot listen on {address}: {why}")]
-    Refused {
-        /// Address and port.
-        address: SocketAddr,
-        /// What the system said.
-        why: io::Error,
-    },
-}
-
 /// An open door.
 pub struct Door {
-    addresses: Vec<SocketAddr>,
     server: Arc<Server>,
     stopping: watch::Sender<bool>,
     inside: mpsc::Receiver<()>,
 }
 
 impl Door {
-    /// Listens on every host of `bind` at `port` (0: the system chooses) and lets clients in. `*` is every IPv4 address;
-    /// a host with `-` before it may fail.
-    pub async fn open(server: Arc<Server>, bind: &[String], port: u16) -> Result<Door, DoorError> {
-        let backlog = server.config.load().tcp_backlog;
-        let mut listeners = Vec::new();
-        for host in bind {
-            match listen(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
-                Ok(opened) => listeners.extend(opened),
-                Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
-                Err(why) => return Err(why),
-            }
-        }
+    /// Lets clients in at every one of these sockets.
+    pub fn open(listeners: Vec<TcpListener>, server: Arc<Server>) -> Door {
         let (stopping, stop) = watch::channel(false);
         // Every task holds a sender; when the last is gone, so is the last connection.
         let (presence, inside) = mpsc::channel(1);
-        let mut addresses = Vec::new();
-        for (listener, address) in listeners {
-            addresses.push(address);
+        for listener in listeners {
             let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
             tokio::spawn(porter.let_in(listener));
         }
-        Ok(Door { addresses, server, stopping, inside })
-    }
-
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        Door { server, stopping, inside }
     }
 
     /// Closes. Ends when the last connection has gone.
@@ -110,34 +65,6 @@ impl Door {
             }
         }
     }
-}
-
-/// Opens the listeners of one host.
-async fn listen(host: &str, port: u16, backlog: u32) -> Result<Vec<(TcpListener, SocketAddr)>, DoorError> {
-    let name = if host == "*" { "0.0.0.0" } else { host };
-    let unresolved = |why| DoorError::Unresolved { host: host.to_string(), why };
-    let mut listeners = Vec::new();
-    for address in lookup_host((name, port)).await.map_err(unresolved)? {
-        let opened = listen_at(address, backlog).map_err(|why| match why.kind() {
-            io::ErrorKind::AddrInUse => DoorError::InUse { address },
-            _ => DoorError::Refused { address, why },
-        })?;
-        listeners.push(opened);
-    }
-    Ok(listeners)
-}
-
-fn listen_at(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait until the system has forgotten the connections of the process before.
-    socket.set_reuseaddr(true)?;
-    if address.is_ipv6() {
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    socket.bind(address)?;
-    let listener = socket.listen(backlog)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 /// Lets clients in at one listener.

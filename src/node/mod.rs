@@ -9,6 +9,7 @@
 //! - After [`Node::stop`] everything acknowledged is on disk and the next start is quick.
 
 pub mod dev_cluster;
+mod listen;
 pub mod logging;
 mod start;
 

@@ -1,8 +1,9 @@
 //! Starting a node, step by step.
 
+use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
 use super::{COUNTS_FILE, Node};
-use crate::command::Server;
+use crate::command::{Apply, Server};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
 use crate::coordinator::Coordinator;
 use crate::coordinator::service::Desk;
@@ -15,8 +16,8 @@ use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
-use crate::replica::Replica;
 use crate::repair::fill;
+use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
 use crate::storage::files::{self, FileError};
@@ -24,11 +25,9 @@ use crate::storage::fjall::FjallSettings;
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// The name under which the member list is kept.
@@ -38,15 +37,8 @@ const CLUSTER_FILE: &str = "cluster";
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port cannot be bound.
-    #[error("cannot listen on {address}: {why}; stop what uses it, or choose another {key}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// The system's words.
-        why: std::io::Error,
-        /// The setting that names the port.
-        key: &'static str,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -70,8 +62,8 @@ pub enum StartError {
 impl Node {
     /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
     pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
-        let clients = listen_all(&config, config.port, "port").await?;
-        let nodes = listen_all(&config, config.cluster_port(), "cluster-port").await?;
+        let clients = listen(&config.bind, config.port, config.tcp_backlog).await?;
+        let nodes = listen(&config.bind, config.cluster_port(), config.tcp_backlog).await?;
         let opened = open_storage(&config).await?;
         let (home, store) = (opened.home.clone(), opened.store.clone());
         let (clock, births_valid_from) = wind_clock(&config, &opened)?;
@@ -103,26 +95,6 @@ impl Node {
         let door = Door::open(clients, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }
-}
-
-async fn listen_all(config: &Config, port: u16, key: &'static str) -> Result<Vec<TcpListener>, StartError> {
-    let mut sockets = Vec::new();
-    for host in &config.bind {
-        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let failed = |why| StartError::Listen { address: address.clone(), why, key };
-        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(&address).await.map_err(failed)?.collect();
-        let target = resolved.first().copied().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        sockets.push(listen(target, config.tcp_backlog).map_err(failed)?);
-    }
-    Ok(sockets)
-}
-
-fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv6() { tokio::net::TcpSocket::new_v6()? } else { tokio::net::TcpSocket::new_v4()? };
-    // A restart after kill -9 must bind at once, whatever connections linger.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(backlog)
 }
 
 async fn open_storage(config: &Config) -> Result<Opened, StartError> {
@@ -177,9 +149,7 @@ fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, crate::cau
     clock.extend(lease);
     let sound = opened.clean && !opened.truncated;
     if opened.truncated {
-        tracing::error!(
-            "the storage has lost writes that were on disk (its journal was cut short); check this disk"
-        );
+        tracing::error!("the storage has lost writes that were on disk (its journal was cut short); check this disk");
     }
     // Above every stamp of the earlier lives, and below the first of this one.
     let valid_from = if sound { crate::causality::Hlc(0) } else { opened.lease };
@@ -293,7 +263,7 @@ fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
 }
 
 /// What CONFIG SET changes beside the settings themselves.
-fn apply_settings(coordinator: Arc<Coordinator>, log: Option<LogHandle>) -> Box<dyn Fn(&Config) + Send + Sync> {
+fn apply_settings(coordinator: Arc<Coordinator>, log: Option<LogHandle>) -> Apply {
     Box::new(move |config| {
         coordinator.set_request_timeout_ms(config.request_timeout_ms);
         coordinator.replica().set_siblings_max(config.max_siblings);

@@ -91,10 +91,7 @@ const CLIENT: &[Command] = &[
         .takes_arguments(&[one_of("action", &[token("on", "ON"), token("off", "OFF"), token("skip", "SKIP")])]),
     command("setinfo", 4, OWN, Group::Connection, client::setinfo)
         .help("7.2.0", "Tells which library uses the connection.")
-        .takes_arguments(&[one_of(
-            "attr",
-            &[string("libname").after("LIB-NAME"), string("libver").after("LIB-VER")],
-        )]),
+        .takes_arguments(&[one_of("attr", &[string("libname").after("LIB-NAME"), string("libver").after("LIB-VER")])]),
     command("setname", 3, OWN, Group::Connection, client::setname)
         .help("2.6.9", "Names the connection.")
         .takes_arguments(&[string("connection-name")]),

@@ -57,9 +57,8 @@ pub mod flag {
     pub const ALLOW_BUSY: u16 = 1 << 9;
 
     /// The names `COMMAND` shows, in the order of the bits.
-    pub const NAMES: [&str; 10] = [
-        "write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy",
-    ];
+    pub const NAMES: [&str; 10] =
+        ["write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
 }
 
 /// The group of a command in the documentation.
@@ -219,14 +218,8 @@ pub enum Found {
     Unknown,
 }
 
-const GROUPS: [&[Command]; 6] = [
-    strings::COMMANDS,
-    keys::COMMANDS,
-    connection::COMMANDS,
-    server::COMMANDS,
-    cluster::COMMANDS,
-    dynamis::COMMANDS,
-];
+const GROUPS: [&[Command]; 6] =
+    [strings::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS, cluster::COMMANDS, dynamis::COMMANDS];
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
 

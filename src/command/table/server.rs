@@ -93,4 +93,3 @@ const COMMAND: &[Command] = &[
         .after("FILTERBY")
         .optional()]),
 ];
-

@@ -73,9 +73,8 @@ fn words_are_counted_as_redis_counts_them() {
 
 #[test]
 fn keys_stand_where_they_should() {
-    let places = |name: &str, words| {
-        table().whole_name(name.as_bytes()).unwrap().command.key_places(words).collect::<Vec<_>>()
-    };
+    let places =
+        |name: &str, words| table().whole_name(name.as_bytes()).unwrap().command.key_places(words).collect::<Vec<_>>();
     assert_eq!(places("get", 2), [1]);
     assert_eq!(places("mset", 5), [1, 3]);
     assert_eq!(places("del", 4), [1, 2, 3]);

@@ -1,0 +1,72 @@
+//! The sockets a node listens on, opened before anything else: a port in use is the commonest reason not to start.
+
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+/// Why a port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A name in `bind` cannot be resolved.
+    #[error("the address {host} in bind cannot be resolved: {why}")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The port is taken.
+    #[error("{address} is in use by another program; stop it, or choose another port")]
+    InUse {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {why}")]
+    Refused {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
+/// Listens on every host of `bind` at `port` (0: the system chooses), or on none. `*` is every IPv4 address; a host with
+/// `-` before it may fail. Whoever connects waits until the socket is served.
+pub async fn listen(bind: &[String], port: u16, backlog: u32) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    for host in bind {
+        match listen_on(host.strip_prefix('-').unwrap_or(host), port, backlog).await {
+            Ok(opened) => listeners.extend(opened),
+            Err(why) if host.starts_with('-') => tracing::info!("{why}; bind says it may fail"),
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Opens the listeners of one host.
+async fn listen_on(host: &str, port: u16, backlog: u32) -> Result<Vec<TcpListener>, ListenError> {
+    let name = if host == "*" { "0.0.0.0" } else { host };
+    let unresolved = |why| ListenError::Unresolved { host: host.to_string(), why };
+    let mut listeners = Vec::new();
+    for address in lookup_host((name, port)).await.map_err(unresolved)? {
+        let opened = listen_at(address, backlog).map_err(|why| match why.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse { address },
+            _ => ListenError::Refused { address, why },
+        })?;
+        listeners.push(opened);
+    }
+    Ok(listeners)
+}
+
+fn listen_at(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait until the system has forgotten the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
