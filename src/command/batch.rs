@@ -34,24 +34,25 @@ pub struct Answer {
 
 /// Whether the client is still there.
 pub trait Presence {
-    /// Ends when the client is gone.
+    /// Ends when a command that waits is to be given up: the client is gone, or the node stops.
     fn gone(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Runs the requests of one read buffer. `None`: the client went away meanwhile, and what it was not told is lost.
+/// Runs the requests of one read buffer: the answers, and whether the client is still there. When it is not, the answers
+/// are those that came before the command it waited in.
 pub async fn run<P: Presence + Sync>(
     server: &Arc<Server>,
     session: &mut Session,
     requests: &[Request],
     presence: &P,
-) -> Option<Vec<Answer>> {
+) -> (Vec<Answer>, bool) {
     let began = Instant::now();
     let now_ms = server.coordinator.now_ms();
     let mut batch = Batch::new(server, session, requests, presence, now_ms);
     let is_here = rounds::run(&mut batch).await;
     let slots = batch.slots;
     count(server, &slots, began.elapsed().as_micros() as u64);
-    is_here.then(|| slots.into_iter().filter_map(Slot::answer).collect())
+    (slots.into_iter().filter_map(Slot::answer).collect(), is_here)
 }
 
 /// A request's place among the answers.

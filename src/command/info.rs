@@ -2,7 +2,7 @@
 //!
 //! Contract: lines are `key:value` and CRLF under `# Section`; sections come in Redis's order, each once, however often it
 //! is named. Unknown sections are ignored. The keys that tools read are all there (facts of the process come from /proc);
-//! what we have no such thing of is 0. Only the keyspace section asks other nodes.
+//! what we have no such thing of is 0. Nothing here asks other nodes: what is counted is this node's.
 
 use super::step::Step;
 use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, process, table};
@@ -10,6 +10,7 @@ use crate::key::DATABASES;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,15 +34,7 @@ const ON_DEMAND: [&str; 1] = ["commandstats"];
 
 /// `INFO [section …]`
 pub fn info(asked: &mut Asked, words: &[Bytes]) -> Step {
-    let wanted = wanted(&words[1..]);
-    let server = asked.server.clone();
-    if !wanted.contains(&"keyspace") {
-        return done(Reply::Verbatim(render(&server, &wanted, "")));
-    }
-    Step::Wait(Box::pin(async move {
-        let keyspace = keyspace(&server).await;
-        Reply::Verbatim(render(&server, &wanted, &keyspace))
-    }))
+    done(Reply::Verbatim(render(asked.server, &wanted(&words[1..]))))
 }
 
 /// The sections that the words name, in order.
@@ -52,7 +45,7 @@ fn wanted(words: &[Bytes]) -> Vec<&'static str> {
     SECTIONS.into_iter().filter(takes).collect()
 }
 
-fn render(server: &Arc<Server>, wanted: &[&'static str], keyspace: &str) -> String {
+fn render(server: &Arc<Server>, wanted: &[&'static str]) -> String {
     let mut out = String::new();
     for section in wanted {
         if !out.is_empty() {
@@ -72,7 +65,7 @@ fn render(server: &Arc<Server>, wanted: &[&'static str], keyspace: &str) -> Stri
             "commandstats" => about_commands(server, &mut out),
             "errorstats" => about_errors(server, &mut out),
             "cluster" => line(&mut out, format_args!("cluster_enabled:1")),
-            "keyspace" => out.push_str(keyspace),
+            "keyspace" => about_keyspace(server, &mut out),
             _ => about_dynamo(server, &mut out),
         }
     }
@@ -108,7 +101,7 @@ fn about_server(server: &Server, out: &mut String) {
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86_400,
         "executable": executable,
-        "config_file": server.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        "config_file": server.config_file.as_deref().unwrap_or(Path::new("")).display(),
     );
 }
 
@@ -229,25 +222,27 @@ fn about_errors(server: &Server, out: &mut String) {
     }
 }
 
-async fn keyspace(server: &Server) -> String {
-    let mut out = String::new();
+/// This node's own copies, as in a Redis Cluster; DBSIZE counts the whole cluster.
+fn about_keyspace(server: &Server, out: &mut String) {
     for database in 0..DATABASES {
-        // A count that not enough nodes answered is left out: a wrong number would be worse.
-        if let Ok(keys @ 1..) = server.coordinator.count(database).await {
-            line(&mut out, format_args!("db{database}:keys={keys},expires=0,avg_ttl=0"));
+        let (keys, expires) = server.coordinator.replica().keyspace(database);
+        if keys > 0 {
+            line(out, format_args!("db{database}:keys={keys},expires={expires},avg_ttl=0"));
         }
     }
-    out
 }
 
 fn about_dynamo(server: &Server, out: &mut String) {
     let view = server.coordinator.view();
-    let reachable = view.nodes.iter().enumerate().filter(|(at, node)| *at == view.me || node.is_reachable()).count();
     let stats = &server.coordinator.stats;
+    let members = server.coordinator.membership().stats();
+    let replica = server.coordinator.replica();
+    let store = replica.store().stats();
     facts!(out,
         "node_id": view.nodes[view.me].id,
         "members": view.nodes.len(),
-        "members_reachable": reachable,
+        "members_up": members.members_up,
+        "members_down": members.members_down,
         "members_epoch": view.epoch,
         "partitions": view.ring.partitions().count(),
         "coordinated_gets": stats.gets.load(Relaxed),
@@ -258,6 +253,16 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "reads_with_siblings": stats.reads_with_siblings.load(Relaxed),
         "quorums_missed": stats.quorums_missed.load(Relaxed),
         "hints_placed": stats.hints_placed.load(Relaxed),
+        "hints_taken": replica.stats.hints_taken.load(Relaxed),
+        "siblings_max": replica.stats.siblings_max.load(Relaxed),
+        "clock_drift_ms_max": replica.clock.drift_ms_seen(),
+        "filling": u8::from(replica.is_filling()),
+        "records_damaged": replica.stats.damaged.load(Relaxed),
+        "commits": store.commits,
+        "commits_failed": replica.stats.commits_failed.load(Relaxed),
+        "commit_keys_most": store.commit_keys_most,
+        "fsyncs": store.syncs,
+        "fsync_last_us": store.sync_last_us,
         "command_races": server.stats.races.sum(),
     );
 }

@@ -30,6 +30,12 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// How often a connection that waits in a command looks whether its client is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a command that waits may go on when the node stops.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// How long answers may take to leave when the connection ends in a command that waits.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -150,12 +156,16 @@ impl Connection {
         self.session.client.heard();
         self.session.client.unread_bytes.store(self.input.len(), Relaxed);
         self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
-        let presence = Watched { stream: &self.stream };
-        let answers = batch::run(&self.server, &mut self.session, &self.requests, &presence).await;
+        let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
+        let (answers, is_here) = batch::run(&self.server, &mut self.session, &self.requests, &presence).await;
         let count = self.requests.len();
         // The requests are slices of the read buffer: let go, so that it can be used again.
         self.requests.clear();
-        let Some(answers) = answers else { return Err(Ended::Left) };
+        if !is_here {
+            // Whatever the socket still takes: the client may be gone, or may not read.
+            let _ = tokio::time::timeout(FAREWELL, self.stream.write_all(&encoded(&answers))).await;
+            return Err(Ended::Left);
+        }
         let bytes = self.write(answers).await?;
         self.pace.replied(count, bytes);
         Ok(())
@@ -222,15 +232,31 @@ impl Connection {
     }
 }
 
-/// Looks whether the client is still there, without reading.
+/// All answers as bytes.
+fn encoded(answers: &[Answer]) -> BytesMut {
+    let mut out = BytesMut::new();
+    answers.iter().for_each(|answer| answer.reply.encode(answer.protocol, &mut out));
+    out
+}
+
+/// Looks whether the client is still there, without reading, and whether the node stops.
 struct Watched<'a> {
     stream: &'a TcpStream,
+    stop: watch::Receiver<bool>,
 }
 
 impl Presence for Watched<'_> {
     async fn gone(&self) {
+        let mut stop = self.stop.clone();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            let stops = tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+                _ = stop.wait_for(|stopping| *stopping) => true,
+            };
+            if stops {
+                tokio::time::sleep(LAST_CHANCE).await;
+                return;
+            }
             let look = tokio::time::timeout(Duration::ZERO, self.stream.ready(Interest::READABLE)).await;
             if matches!(look, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(look, Ok(Err(_))) {
                 return;
