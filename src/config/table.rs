@@ -134,8 +134,9 @@ settings! {
              everysec: a power cut may lose this node's last second, which the other replicas still have unless they \
              lose power too. no: when the system likes. A killed process loses nothing in any mode.";
         cache_bytes("cache-bytes"): u64 = "64mb", "bytes", Range::Memory(0, 1 << 40), at_start,
-            "The memory that holds blocks of the disk's tables for reading. Higher spares reads of keys that are no \
-             longer in memory (a cold read costs about six times a hot one); lower leaves memory to others.";
+            "The memory for reading: half of it holds records read or written lately, half blocks of the disk's \
+             tables. Higher spares reads of keys that are no longer in memory (a cold read costs about six times a \
+             hot one); lower leaves memory to others.";
     }
     "Cluster" {
         cluster_port("cluster-port"): u16 = "0", "", Range::Between(0, 65535), at_start,

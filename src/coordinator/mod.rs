@@ -41,6 +41,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// How often a client that waits for a peer's link looks whether that peer can still be reached.
+const HANGING_CHECK: Duration = Duration::from_millis(20);
+
 /// How often operations whose coordinator could not be reached are placed anew.
 const PLACINGS_MAX: usize = 4;
 
@@ -174,13 +177,14 @@ impl Coordinator {
         &self.replica
     }
 
-    /// Back-pressure: waits while this node's store or the link to some peer is behind.
+    /// Back-pressure: waits while this node's store, or the link to a peer that can be reached, is behind. A peer that hangs
+    /// holds nobody up for longer than it takes to notice that.
     pub async fn writable(&self) {
         self.replica.writable().await;
-        for node in &self.view().nodes {
-            if let Some(link) = node.link.as_ref().filter(|_| node.is_reachable()) {
-                link.writable().await;
-            }
+        let view = self.view();
+        for node in &view.nodes {
+            let Some(link) = &node.link else { continue };
+            while node.is_reachable() && tokio::time::timeout(HANGING_CHECK, link.writable()).await.is_err() {}
         }
     }
 

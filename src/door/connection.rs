@@ -156,6 +156,7 @@ impl Connection {
         self.session.client.heard();
         self.session.client.unread_bytes.store(self.input.len(), Relaxed);
         self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
+        self.server.coordinator.writable().await;
         let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
         let (answers, is_here) = batch::run(&self.server, &mut self.session, &self.requests, &presence).await;
         let count = self.requests.len();

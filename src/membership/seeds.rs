@@ -58,7 +58,8 @@ impl Asking {
         loop {
             for seed in &self.seeds {
                 let (answer, sentence) = self.ask(seed).await;
-                if mentioned.insert(sentence.clone()) {
+                // One's own name among the seeds is as it should be.
+                if !matches!(answer, SeedAnswer::Myself) && mentioned.insert(sentence.clone()) {
                     tracing::info!(seed, "asked to join: {sentence}");
                 }
                 if let Some(effect) = forming.answered(answer) {

@@ -100,16 +100,18 @@ impl Node {
 async fn open_storage(config: &Config) -> Result<Opened, StartError> {
     let engine = match config.storage_engine {
         StorageEngine::Fjall => {
-            EngineChoice::Fjall(FjallSettings { cache_bytes: config.cache_bytes, ..FjallSettings::default() })
+            EngineChoice::Fjall(FjallSettings { cache_bytes: config.cache_bytes / 2, ..FjallSettings::default() })
         }
         StorageEngine::Memory => EngineChoice::Memory,
     };
+    // Half for records, half for the engine's blocks; an engine in memory needs neither.
+    let cache_bytes = if config.storage_engine == StorageEngine::Fjall { config.cache_bytes / 2 } else { 0 };
     let settings = open::Settings {
         dir: config.dir.clone(),
         cluster: config.cluster_name.clone(),
         node_id: None,
         engine,
-        store: StoreSettings { fsync: fsync(config.appendfsync), ..StoreSettings::default() },
+        store: StoreSettings { fsync: fsync(config.appendfsync), cache_bytes, ..StoreSettings::default() },
     };
     Ok(tokio::task::spawn_blocking(move || open_or_set_aside(settings)).await??)
 }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 const ME: NodeTag = NodeTag(7);
 
 fn replica_over(engine: Arc<MemoryEngine>, valid_from: Hlc) -> Arc<Replica> {
-    let settings = StoreSettings { inline: true, ..StoreSettings::default() };
+    let settings = StoreSettings { inline: true, cache_bytes: 0, ..StoreSettings::default() };
     let store = Store::new(engine, settings, None, BatchMark::default()).unwrap();
     let start = Hlc::from_ms(wall_ms());
     let clock = NodeClock::new(start, Hlc(u64::MAX), 500);

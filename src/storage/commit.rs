@@ -69,6 +69,9 @@ impl Committer {
         let failures = core.counters.failures.load(Ordering::Acquire);
         let result = self.write(core, sync);
         for (write, version) in self.writes.iter().zip(&self.versions) {
+            if result.is_ok() {
+                core.cache.put(&write.key, write.value.as_ref());
+            }
             core.overlay.remove(&write.key, *version);
         }
         // After the slips are off: a batch begun before this line may have seen them, a later one cannot.

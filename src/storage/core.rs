@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::batch::Parts;
+use super::cache::RecordCache;
 use super::commit::{Committer, Outcomes};
-use super::engine::Engine;
+use super::engine::{Engine, Space};
 use super::error::StorageError;
 use super::home::Home;
 use super::mark::BatchMark;
@@ -25,6 +27,7 @@ pub(super) struct Core {
     pub engine: Arc<dyn Engine>,
     pub home: Option<Arc<Home>>,
     pub overlay: Overlay,
+    pub cache: RecordCache,
     pub counters: Counters,
     pub synced: Notify,
     pub disk_full: AtomicBool,
@@ -48,6 +51,7 @@ impl Core {
             engine,
             home,
             overlay: Overlay::new(),
+            cache: RecordCache::new(settings.cache_bytes),
             counters: Counters::starting_at(last.number),
             synced: Notify::new(),
             disk_full: AtomicBool::new(false),
@@ -61,6 +65,23 @@ impl Core {
         };
         core.look_at_disk();
         core
+    }
+
+    /// The newest record of a key, committed or not.
+    pub(super) fn newest(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        let sign = match self.overlay.look(key) {
+            Ok(value) => return Ok(value),
+            Err(sign) => sign,
+        };
+        if let Some(record) = self.cache.get(key) {
+            return Ok(Some(record));
+        }
+        let record = self.engine.get(Space::Objects, key)?;
+        if let Some(record) = record.as_ref().filter(|_| self.cache.is_on()) {
+            let key = Bytes::copy_from_slice(key);
+            self.overlay.unchanged(&key, sign, || self.cache.put(&key, Some(record)));
+        }
+        Ok(record)
     }
 
     pub(super) fn set_fsync(&self, fsync: Fsync) {

@@ -9,7 +9,7 @@
 //!
 //! # The parts
 //! - [`engine`]: what an engine must do; [`fjall`] keeps it on disk, [`memory`] in memory (tests, simulation, caches).
-//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `queue`, `commit`.
+//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `commit`.
 //! - [`home`]: the data directory: lock, identity, lease, marks, other modules' sealed files; built on [`files`], `slots`.
 //! - [`open`](mod@open): puts them together and says in what condition the directory was found.
 //!
@@ -31,6 +31,7 @@ mod slots;
 pub mod mark;
 pub mod home;
 pub mod batch;
+mod cache;
 mod overlay;
 mod queue;
 mod commit;

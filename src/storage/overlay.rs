@@ -78,6 +78,21 @@ impl Overlay {
         self.stripe(key).slips.lock().entries.get(key).map(|entry| entry.value.clone())
     }
 
+    /// As [`Overlay::get`]; without an entry, a sign for [`Overlay::unchanged`].
+    pub(super) fn look(&self, key: &[u8]) -> Result<Option<Bytes>, u64> {
+        let slips = self.stripe(key).slips.lock();
+        slips.entries.get(key).map(|entry| entry.value.clone()).ok_or(slips.last_version)
+    }
+
+    /// Does something unless a key of the stripe was changed since [`Overlay::look`] gave the sign; nobody changes one
+    /// meanwhile.
+    pub(super) fn unchanged(&self, key: &[u8], sign: u64, then: impl FnOnce()) {
+        let slips = self.stripe(key).slips.lock();
+        if slips.last_version == sign {
+            then();
+        }
+    }
+
     /// Pins a new value. The caller holds the key's lock.
     pub(super) fn put(&self, key: Bytes, value: Option<Bytes>) {
         let mut slips = self.stripe(&key).slips.lock();

@@ -54,13 +54,21 @@ pub struct StoreSettings {
     pub inline: bool,
     /// Beyond this many bytes on the way, [`Store::flushed`] waits.
     pub queued_bytes_max: u64,
+    /// Bytes for records cached in front of the engine; zero: none.
+    pub cache_bytes: u64,
     /// Below this much free disk space edits are refused; zero: never.
     pub free_bytes_min: u64,
 }
 
 impl Default for StoreSettings {
     fn default() -> StoreSettings {
-        StoreSettings { fsync: Fsync::EverySec, inline: false, queued_bytes_max: 32 << 20, free_bytes_min: 0 }
+        StoreSettings {
+            fsync: Fsync::EverySec,
+            inline: false,
+            queued_bytes_max: 32 << 20,
+            cache_bytes: 4 << 20,
+            free_bytes_min: 0,
+        }
     }
 }
 
@@ -105,10 +113,7 @@ impl Store {
 
     /// The record of a key in [`Space::Objects`]: the newest, committed or not. May read the disk.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        match self.core.overlay.get(key) {
-            Some(value) => Ok(value),
-            None => self.core.engine.get(Space::Objects, key),
-        }
+        self.core.newest(key)
     }
 
     /// What is committed under a key of another space.
@@ -148,7 +153,7 @@ impl Store {
         let seen_uncommitted = uncommitted.is_some();
         let old = match uncommitted {
             Some(value) => value,
-            None => core.engine.get(Space::Objects, &key)?,
+            None => core.newest(&key)?,
         };
         let (answer, edit) = change(old);
         let value = match edit {
