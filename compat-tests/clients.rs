@@ -1,0 +1,191 @@
+//! Real clients work unchanged: redis-cli, redis-benchmark, redis-py, node-redis, ioredis, and Rust's redis.
+
+use crate::harness::clients::{folder, node, python, redis_benchmark, redis_cli};
+use crate::harness::cluster::Cluster;
+use redis::Commands;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+fn addresses(cluster: &Cluster) -> Vec<String> {
+    cluster.nodes.iter().map(|node| node.address.to_string()).collect()
+}
+
+fn with<'a>(first: &[&'a str], addresses: &'a [String]) -> Vec<&'a str> {
+    first.iter().copied().chain(addresses.iter().map(String::as_str)).collect()
+}
+
+/// redis-cli: one command, other database, RESP3, from standard input, and its own loops.
+#[test]
+fn redis_cli_works() {
+    let cluster = Cluster::start(3, &[]);
+    let address = cluster.nodes[0].address;
+    let cli = |arguments: &[&str]| redis_cli(address, arguments).expect_well("redis-cli");
+    assert_eq!(cli(&["SET", "cli", "hello world"]), "OK\n");
+    assert_eq!(cli(&["GET", "cli"]), "hello world\n");
+    assert_eq!(cli(&["-3", "GET", "cli"]), "hello world\n");
+    assert_eq!(cli(&["-n", "4", "GET", "cli"]), "\n");
+    assert_eq!(cli(&["--no-raw", "MGET", "cli", "none"]), "1) \"hello world\"\n2) (nil)\n");
+    assert_eq!(cli(&["-r", "3", "PING"]), "PONG\nPONG\nPONG\n");
+    assert!(cli(&["GET"]).starts_with("ERR wrong number of arguments for 'get' command"));
+    assert!(!redis_cli(address, &["-e", "GET"]).well, "-e makes an error reply an exit code");
+    assert_eq!(cli(&["DYN.SET", "sib", "one"]).trim().len(), cli(&["DYN.DEL", "sib"]).trim().len());
+    assert!(cli(&["INFO", "server"]).contains("redis_version:7."));
+    assert!(cli(&["-c", "GET", "cli"]).contains("hello world"));
+    assert!(cli(&["DYN.EXPLAIN", "cli"]).contains("home"));
+    let check = cli(&["--cluster", "check", &address.to_string()]);
+    assert!(check.contains("All 16384 slots covered") && check.contains("All nodes agree"), "{check}");
+    let docs = cli(&["--no-raw", "COMMAND", "DOCS", "dyn.get"]);
+    assert!(docs.contains("summary"), "{docs}");
+}
+
+/// redis-cli --pipe, whose end marker is an ECHO of random bytes.
+#[test]
+fn redis_cli_pipes() {
+    let cluster = Cluster::single(&[]);
+    let port = cluster.nodes[0].address.port().to_string();
+    let mut pipe = Command::new("redis-cli")
+        .args(["-p", &port, "--pipe"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-cli is there; compat-tests/run installs it");
+    let mut input = pipe.stdin.take().expect("it was piped");
+    for at in 0..2000 {
+        input.write_all(&crate::harness::resp::request(&["SET", &format!("mass:{at}"), "v"])).unwrap();
+    }
+    drop(input);
+    let output = pipe.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("errors: 0, replies: 2000"), "{said}");
+    assert_eq!(cluster.connect(0).run("DBSIZE").integer(), 2000);
+}
+
+/// redis-benchmark with -t ping,set,get,mset and any -c, -P, -r, -d, --threads, -3: every test runs to its end without an
+/// error, on one node and on three, and blind overwriting of one key makes no siblings.
+#[test]
+fn redis_benchmark_works() {
+    let cluster = Cluster::start(3, &[]);
+    let address = cluster.nodes[0].address;
+    for options in [
+        &["-c", "1"][..],
+        &["-c", "50"],
+        &["-c", "20", "-P", "16"],
+        &["-c", "10", "-P", "100", "-r", "1000"],
+        &["-c", "20", "-d", "3000", "-r", "100"],
+        &["-c", "20", "--threads", "2", "-P", "4", "-r", "100"],
+        &["-c", "20", "-3", "-r", "100"],
+        &["-c", "20", "--cluster", "-r", "100"],
+        &["-c", "5", "--dbnum", "3"],
+    ] {
+        let arguments = [&["-t", "ping,set,get,mset", "-n", "1000"], options].concat();
+        let said = redis_benchmark(address, &arguments).expect_well(&format!("redis-benchmark {options:?}"));
+        for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "MSET"] {
+            assert!(said.contains(test), "{options:?} did not run {test}: {said}");
+        }
+        assert!(!said.contains("Error"), "{options:?}: {said}");
+    }
+    let values = cluster.connect(1).done("DYN.GET key:__rand_int__ R 3");
+    assert_eq!(values.items()[1].items().len(), 1, "one value, however often it was overwritten");
+}
+
+/// redis-py, RESP2 and RESP3, one node and its cluster client.
+#[test]
+fn redis_py_works() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    for protocol in ["2", "3"] {
+        python("client.py", &with(&["single", protocol], &addresses[..1]));
+        python("client.py", &with(&["cluster", protocol], &addresses));
+    }
+}
+
+/// node-redis, RESP2 and RESP3, one node and its cluster client.
+#[test]
+fn node_redis_works() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    for protocol in ["2", "3"] {
+        node("node-redis.mjs", &with(&["single", protocol], &addresses[..1]));
+        node("node-redis.mjs", &with(&["cluster", protocol], &addresses));
+    }
+}
+
+/// ioredis, one node and its cluster client.
+#[test]
+fn ioredis_works() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    node("ioredis.mjs", &with(&["single"], &addresses[..1]));
+    node("ioredis.mjs", &with(&["cluster"], &addresses));
+}
+
+/// Rust's redis, RESP2 and RESP3.
+#[test]
+fn rust_redis_works() {
+    let cluster = Cluster::start(3, &[]);
+    for (at, protocol) in ["", "?protocol=resp3"].iter().enumerate() {
+        let url = format!("redis://{}/0{protocol}", cluster.nodes[at].address);
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        drive(&mut connection, &format!("rust:{at}")).unwrap();
+    }
+}
+
+fn drive(connection: &mut redis::Connection, prefix: &str) -> redis::RedisResult<()> {
+    let key = |name: &str| format!("{prefix}:{name}");
+    let _: () = connection.set(key("a"), "1")?;
+    assert_eq!(connection.get::<_, Option<String>>(key("none"))?, None);
+    assert_eq!(connection.get::<_, i64>(key("a"))?, 1);
+    let _: () = connection.set_ex(key("b"), "2", 100)?;
+    assert!((99..=100).contains(&connection.ttl::<_, i64>(key("b"))?));
+    let _: () = connection.mset(&[(key("c"), "3"), (key("d"), "4")])?;
+    let values: Vec<Option<String>> = connection.mget(&[key("c"), key("d"), key("none")])?;
+    assert_eq!(values, [Some("3".to_owned()), Some("4".to_owned()), None]);
+    assert!(connection.expire::<_, bool>(key("c"), 50)?);
+    assert_eq!(connection.del::<_, i64>(&[key("c"), key("d"), key("none")])?, 2);
+    let mut pipe = redis::pipe();
+    for at in 0..100 {
+        pipe.set(key(&at.to_string()), at).ignore();
+    }
+    for at in 0..100 {
+        pipe.get(key(&at.to_string()));
+    }
+    assert_eq!(pipe.query::<Vec<i64>>(connection)?, (0..100).collect::<Vec<i64>>());
+    for value in ["one", "two"] {
+        redis::cmd("DYN.SET").arg(key("dyn")).arg(value).query::<String>(connection)?;
+    }
+    let (context, mut values): (String, Vec<String>) = redis::cmd("DYN.GET").arg(key("dyn")).query(connection)?;
+    values.sort();
+    assert_eq!(values, ["one", "two"]);
+    redis::cmd("DYN.SET").arg(key("dyn")).arg("merged").arg("CONTEXT").arg(context).query::<String>(connection)?;
+    let config: HashMap<String, String> = redis::cmd("CONFIG").arg("GET").arg("append*").query(connection)?;
+    assert_eq!(config["appendonly"], "yes");
+    let refused = redis::cmd("SETEX").arg("k").query::<()>(connection).expect_err("too few words");
+    assert!(refused.to_string().contains("wrong number of arguments"), "{refused}");
+    Ok(())
+}
+
+/// redis-py's cluster client, a node killed under it: after it has looked at CLUSTER SLOTS again, every key is there and can
+/// be written, and no call fails.
+#[test]
+fn a_cluster_client_survives_the_death_of_a_node() {
+    let mut cluster = Cluster::start(3, &[]);
+    let mut script = Command::new(folder().join(".venv/bin/python"))
+        .arg(folder().join("clients/failover.py"))
+        .args(addresses(&cluster))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("compat-tests/run makes the Python this needs");
+    let mut output = BufReader::new(script.stdout.take().expect("it was piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    cluster.nodes[1].kill9();
+    [0, 2].iter().for_each(|at| cluster.wait_until_reachable(*at, &[0, 2]));
+    script.stdin.take().expect("it was piped").write_all(b"go\n").unwrap();
+    let mut said = String::new();
+    output.read_to_string(&mut said).unwrap();
+    assert!(script.wait().unwrap().success(), "{said}");
+}

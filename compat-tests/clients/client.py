@@ -1,0 +1,142 @@
+"""redis-py against Dynamis, one node or a cluster: client.py single|cluster 2|3 host:port [host:port ...]
+
+Every difference between what is expected and what came is printed; the exit code is the number of differences.
+"""
+
+import sys
+
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+
+wrong = []
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        wrong.append(f"{what}: expected {wanted!r}, got {got!r}")
+
+
+def refused(what, call, kind, start):
+    try:
+        got = call()
+    except redis.RedisError as error:
+        if not isinstance(error, kind) or not str(error).startswith(start):
+            wrong.append(f"{what}: expected {kind.__name__} {start!r}, got {type(error).__name__} {error}")
+    else:
+        wrong.append(f"{what}: expected an error, got {got!r}")
+
+
+def strings(r):
+    for key in ("py:a", "py:b", "py:c"):
+        r.delete(key)
+    expect("get of nothing", r.get("py:a"), None)
+    expect("set", r.set("py:a", "1"), True)
+    expect("get", r.get("py:a"), "1")
+    expect("set nx", r.set("py:a", "2", nx=True), None)
+    expect("set xx get", r.set("py:a", "2", xx=True, get=True), "1")
+    expect("set ex", r.set("py:a", "3", ex=100), True)
+    expect("ttl", 99 <= r.ttl("py:a") <= 100, True)
+    expect("keepttl", r.set("py:a", "4", keepttl=True), True)
+    expect("pttl", 90_000 <= r.pttl("py:a") <= 100_000, True)
+    expect("persist", r.persist("py:a"), True)
+    expect("expire", r.expire("py:a", 50, nx=True), True)
+    expect("expiretime", r.expiretime("py:a") > 1_700_000_000, True)
+    expect("getex", r.getex("py:a", persist=True), "4")
+    expect("ttl -1", r.ttl("py:a"), -1)
+    expect("ttl -2", r.ttl("py:none"), -2)
+    expect("strlen", r.strlen("py:a"), 1)
+    expect("type", r.type("py:a"), "string")
+    expect("exists", r.exists("py:a"), 1)
+    expect("getset", r.getset("py:a", "5"), "4")
+    expect("getdel", r.getdel("py:a"), "5")
+    expect("setnx", r.setnx("py:a", "6"), True)
+    expect("setex", r.setex("py:b", 100, "7"), True)
+    expect("psetex", r.psetex("py:c", 100_000, "8"), True)
+    expect("mset", r.mset({"{py}a": "1", "{py}b": "2"}), True)
+    expect("mget", r.mget("{py}a", "{py}b", "{py}none"), ["1", "2", None])
+    expect("touch", r.touch("{py}a", "{py}b"), 2)
+    expect("unlink", r.unlink("{py}a", "{py}b"), 2)
+    expect("binary", r.set("py:bin", bytes(range(256))), True)
+
+
+def pipeline(r):
+    pipe = r.pipeline(transaction=False) if not isinstance(r, RedisCluster) else r.pipeline()
+    for at in range(500):
+        pipe.set(f"py:pipe:{at}", at)
+    for at in range(500):
+        pipe.get(f"py:pipe:{at}")
+    replies = pipe.execute()
+    expect("pipelined sets", replies[:500], [True] * 500)
+    expect("pipelined gets", replies[500:], [str(at) for at in range(500)])
+
+
+def dynamis(r):
+    r.delete("py:dyn")
+    r.execute_command("DYN.SET", "py:dyn", "one")
+    r.execute_command("DYN.SET", "py:dyn", "two")
+    context, values = r.execute_command("DYN.GET", "py:dyn")
+    expect("siblings", sorted(values), ["one", "two"])
+    r.execute_command("DYN.SET", "py:dyn", "merged", "CONTEXT", context)
+    expect("merged", r.execute_command("DYN.GET", "py:dyn")[1], ["merged"])
+    r.execute_command("DYN.DEL", "py:dyn")
+    expect("deleted", r.execute_command("DYN.GET", "py:dyn")[1], [])
+
+
+def errors(r):
+    refused("arity", lambda: r.execute_command("SETEX", "py:a", "1"), redis.ResponseError, "wrong number of arguments")
+    refused("expire time", lambda: r.set("py:a", "1", ex=0), redis.ResponseError, "invalid expire time in 'set'")
+    refused("forged context", lambda: r.execute_command("DYN.SET", "py:a", "1", "CONTEXT", "forged"), redis.ResponseError,
+            "invalid context")
+
+
+def single(address, protocol):
+    host, port = address.rsplit(":", 1)
+    options = dict(host=host, port=int(port), protocol=protocol, decode_responses=True)
+    r = redis.Redis(**options, client_name="compat")
+    expect("ping", r.ping(), True)
+    expect("echo", r.echo("hello"), "hello")
+    expect("client name", r.client_getname(), "compat")
+    strings(r)
+    pipeline(r)
+    dynamis(r)
+    errors(r)
+    refused("unknown command", lambda: r.execute_command("NOSUCH"), redis.ResponseError, "unknown command 'NOSUCH'")
+    if protocol == 2:  # HELLO 3 AUTH default anything is let in where there is no password, in Redis too.
+        refused("password", lambda: redis.Redis(**options, password="x").ping(), redis.RedisError, "AUTH <password> called")
+    expect("info", r.info("server")["redis_version"].startswith("7."), True)
+    expect("config", r.config_get("appendonly"), {"appendonly": "yes"})
+    expect("dbsize", r.dbsize() > 500, True)
+    expect("time", r.time()[0] > 1_700_000_000, True)
+    expect("command count", r.command_count() > 40, True)
+    expect("command docs", "get" in str(r.execute_command("COMMAND DOCS", "get")), True)
+    expect("client list", any(client["name"] == "compat" for client in r.client_list()), True)
+    expect("wait", r.wait(0, 100) >= 0, True)
+    other = redis.Redis(**options, db=5)
+    other.set("py:db", "five")
+    expect("databases", (r.get("py:db"), other.get("py:db")), (None, "five"))
+    raw = redis.Redis(host=host, port=int(port), protocol=protocol)
+    expect("binary", raw.get("py:bin"), bytes(range(256)))
+
+
+def cluster(addresses, protocol):
+    nodes = [ClusterNode(*address.rsplit(":", 1)) for address in addresses]
+    r = RedisCluster(startup_nodes=nodes, protocol=protocol, decode_responses=True)
+    expect("nodes", len(r.get_primaries()), len(addresses))
+    expect("ping", r.ping(target_nodes=RedisCluster.ALL_NODES), True)
+    strings(r)
+    pipeline(r)
+    dynamis(r)
+    errors(r)
+    for at in range(200):
+        r.set(f"py:cluster:{at}", at)
+    expect("all keys", [r.get(f"py:cluster:{at}") for at in range(200)], [str(at) for at in range(200)])
+    expect("mget_nonatomic", r.mget_nonatomic("py:cluster:1", "py:cluster:2"), ["1", "2"])
+
+
+mode, protocol, addresses = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+if mode == "cluster":
+    cluster(addresses, protocol)
+else:
+    single(addresses[0], protocol)
+print("\n".join(wrong) or "ok")
+sys.exit(min(len(wrong), 100))

@@ -1,0 +1,78 @@
+//! Running real clients: redis-cli, redis-benchmark, and the scripts in `compat-tests/clients/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// How long a client may run, in seconds.
+const CLIENT_SECONDS: &str = "90";
+
+/// What a client said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
+    /// Whether it ended with 0.
+    pub well: bool,
+}
+
+impl Said {
+    /// The output of a client that must have ended well.
+    pub fn expect_well(self, what: &str) -> String {
+        assert!(self.well, "{what} failed:\n{}\n{}", self.output, self.errors);
+        self.output
+    }
+}
+
+/// The folder of these tests.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat-tests")
+}
+
+/// Runs a program of the system to its end.
+pub fn run(program: &str, arguments: &[&str]) -> Said {
+    let mut command = Command::new("timeout");
+    command.arg(CLIENT_SECONDS).arg(program).args(arguments).stdin(Stdio::null());
+    let output = command.output().unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    assert_ne!(
+        output.status.code(),
+        Some(127),
+        "{program} is not installed; compat-tests/run installs what these tests need"
+    );
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { output: text(&output.stdout), errors: text(&output.stderr), well: output.status.success() }
+}
+
+/// Runs redis-cli against a node.
+pub fn redis_cli(address: SocketAddr, arguments: &[&str]) -> Said {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    run("redis-cli", &[&["-h", &host, "-p", &port], arguments].concat())
+}
+
+/// Runs redis-benchmark against a node, quietly.
+pub fn redis_benchmark(address: SocketAddr, arguments: &[&str]) -> Said {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    run("redis-benchmark", &[&["-h", &host, "-p", &port, "-q"], arguments].concat())
+}
+
+/// Runs one of our Python scripts in the tests' own Python; it must end well.
+pub fn python(script: &str, arguments: &[&str]) {
+    let interpreter = folder().join(".venv/bin/python");
+    assert!(interpreter.exists(), "{} is missing; compat-tests/run makes it", interpreter.display());
+    script_of(&interpreter.to_string_lossy(), script, arguments);
+}
+
+/// Runs one of our scripts in Node; it must end well.
+pub fn node(script: &str, arguments: &[&str]) {
+    let modules = folder().join("clients/node_modules");
+    assert!(modules.exists(), "{} is missing; compat-tests/run makes it", modules.display());
+    script_of("node", script, arguments);
+}
+
+fn script_of(interpreter: &str, script: &str, arguments: &[&str]) {
+    let path = folder().join("clients").join(script);
+    let path = path.to_string_lossy();
+    run(interpreter, &[&[&*path], arguments].concat()).expect_well(&format!("{script} {}", arguments.join(" ")));
+}

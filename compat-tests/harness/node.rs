@@ -1,0 +1,189 @@
+//! One node: one process of the real binary, with its directory and its log.
+
+use super::resp::Connection;
+use super::wait;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_dynamis-server");
+/// How much of a log is shown when a test fails.
+const LOG_BYTES_SHOWN: u64 = 6000;
+
+/// A node that was started at least once.
+#[derive(Debug)]
+pub struct Node {
+    /// Where its clients come in.
+    pub address: SocketAddr,
+    /// Where other nodes come in.
+    pub bus: SocketAddr,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Where its standard output and error go.
+    pub log: PathBuf,
+    /// Its flags: name and value.
+    pub settings: Vec<(String, String)>,
+    /// The network namespace it runs in, if it has one of its own.
+    pub namespace: Option<String>,
+    /// The configuration file it is started with, if any.
+    pub file: Option<PathBuf>,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// A node that is not running yet.
+    pub fn new(
+        address: SocketAddr,
+        bus: SocketAddr,
+        home: &Path,
+        settings: Vec<(String, String)>,
+        namespace: Option<String>,
+    ) -> Node {
+        let (dir, log) = (home.to_path_buf(), home.with_extension("log"));
+        Node { address, bus, dir, log, settings, namespace, file: None, process: None }
+    }
+
+    /// Starts the process; does not wait for it.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.address);
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log can be written");
+        let mut command = command(self.namespace.as_deref());
+        command.args(&self.file).arg("--dir").arg(&self.dir);
+        for (name, value) in &self.settings {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        self.process = Some(command.spawn().expect("the node's process starts"));
+    }
+
+    /// Sets a flag for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The process id; panics when it does not run.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the node runs").id()
+    }
+
+    /// Whether its process was started and not ended by us.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// A new connection; panics when it is refused.
+    pub fn connect(&self) -> Connection {
+        self.try_connect().unwrap_or_else(|error| panic!("{} refuses: {error}", self.address))
+    }
+
+    /// A new connection.
+    pub fn try_connect(&self) -> std::io::Result<Connection> {
+        Connection::open(self.address)
+    }
+
+    /// Waits until the node answers PING; panics with its log when its process ends instead.
+    pub fn wait_until_serving(&mut self) {
+        let (address, log) = (self.address, self.log.clone());
+        let process = self.process.as_mut().expect("the node runs");
+        wait::until(&format!("{address} answers PING"), 30, || {
+            if let Ok(Some(status)) = process.try_wait() {
+                panic!("{address} ended by itself ({status}); its log ends with:\n{}", tail(&log));
+            }
+            Connection::open(address).and_then(|mut connection| connection.try_ask(&["PING"])).is_ok()
+        });
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub fn kill9(&mut self) {
+        self.signal(Signal::KILL);
+        self.ended();
+    }
+
+    /// SIGTERM, and waits until it is gone; gives its exit status.
+    pub fn sigterm(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let process = self.process.as_mut().expect("the node runs");
+        wait::until("the node ends after SIGTERM", 20, || process.try_wait().is_ok_and(|status| status.is_some()));
+        self.ended()
+    }
+
+    /// Stops it in its tracks: connections stay open and nobody answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Starts it again on what its directory holds, and waits until it answers.
+    pub fn restart(&mut self) {
+        self.start();
+        self.wait_until_serving();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("a signal can be sent to our own child");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("the node runs").wait().expect("a child can be waited for")
+    }
+
+    /// What it logged, at most the last few thousand bytes.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log)
+    }
+
+    /// Memory that is resident, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is there");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // It may have ended by itself; then there is nothing to kill, and wait only collects it.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- the log of {} ends with:\n{}", self.address, self.log_tail());
+        }
+    }
+}
+
+/// The binary's command line so far; the kernel kills the process when the thread that starts it ends.
+pub fn command(namespace: Option<&str>) -> Command {
+    let mut command = match namespace {
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace, "setpriv"]);
+            command
+        }
+        None => Command::new("setpriv"),
+    };
+    command.args(["--pdeathsig", "KILL", "--", BINARY]);
+    command
+}
+
+/// The end of a file.
+fn tail(path: &Path) -> String {
+    let mut text = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        let length = file.metadata().map_or(0, |data| data.len());
+        let _ = file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_SHOWN)));
+        let _ = file.read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,14 @@
+//! The black box tests: the real binary, several processes, real clients, and only sockets in between.
+//!
+//! One test program, so that it is linked once. `cargo test --test compat quorum::` runs the tests of one file.
+//! `compat-tests/run` installs the clients these tests need and runs everything.
+
+mod clients;
+mod commands;
+mod dev_cluster;
+mod harness;
+mod paper;
+mod protocol;
+mod quorum;
+mod siblings;
+mod survival;
