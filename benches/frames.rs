@@ -1,0 +1,99 @@
+//! What sixteen keys cost on the way between two nodes: packed, framed, read, unpacked, and the answers back.
+//!
+//! Sixteen is a pipeline's worth: what one client's read buffer sends to each peer in one frame.
+
+use bytes::{Bytes, BytesMut};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use dynamis::causality::{Actor, Dot, Hlc, NodeTag};
+use dynamis::key::StorageKey;
+use dynamis::message::data::{Answer, Requests, read_answers, read_requests};
+use dynamis::object::digest::Digest;
+use dynamis::object::{Object, Sibling};
+use dynamis::peer::frame::{FrameReader, Kind, encode_into};
+use std::hint::black_box;
+
+const KEYS: usize = 16;
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+fn keys() -> Vec<StorageKey> {
+    (0..KEYS).map(|n| StorageKey::new(0, format!("key:{n:012}").as_bytes()).expect("short")).collect()
+}
+
+fn object() -> Object {
+    let dot = Dot { hlc: Hlc(5), actor: Actor { node: NodeTag(1), birth: Hlc(1) } };
+    let mut object = Object::default();
+    object.overwrite(Sibling::new(dot, NodeTag(1), Some(Bytes::from(vec![b'v'; 100])), None));
+    object
+}
+
+fn writes(keys: &[StorageKey], object: &[u8]) -> Vec<u8> {
+    let mut requests = Requests::default();
+    keys.iter().for_each(|key| requests.write(key, object, false, None));
+    requests.into_body()
+}
+
+fn reads(keys: &[StorageKey]) -> Vec<u8> {
+    let mut requests = Requests::default();
+    keys.iter().for_each(|key| requests.read(key, Digest(7)));
+    requests.into_body()
+}
+
+fn requests(c: &mut Criterion) {
+    let keys = keys();
+    let mut object_bytes = Vec::new();
+    object().encode(&mut object_bytes);
+    let mut group = c.benchmark_group("requests");
+    group.throughput(Throughput::Elements(KEYS as u64));
+    group.bench_function("pack writes", |bench| bench.iter(|| writes(black_box(&keys), &object_bytes)));
+    group.bench_function("pack reads", |bench| bench.iter(|| reads(black_box(&keys))));
+    for (name, body) in [("writes", writes(&keys, &object_bytes)), ("reads", reads(&keys))] {
+        let body = Bytes::from(body).slice(2..);
+        group.bench_function(format!("unpack {name}"), |bench| {
+            bench.iter(|| assert_eq!(read_requests(black_box(&body)).map(|all| all.len()), Ok(KEYS)));
+        });
+    }
+    group.finish();
+}
+
+fn answers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("answers");
+    group.throughput(Throughput::Elements(KEYS as u64));
+    let cases =
+        [("applied", Answer::Applied { durable: false }), ("same", Answer::Same), ("object", Answer::Object(object()))];
+    for (name, answer) in cases {
+        let pack = |answer: &Answer| {
+            let mut out = Vec::new();
+            (0..KEYS).for_each(|_| answer.encode(&mut out));
+            out
+        };
+        let body = Bytes::from(pack(&answer));
+        group.bench_function(format!("pack {name}"), |bench| bench.iter(|| pack(black_box(&answer))));
+        group.bench_function(format!("unpack {name}"), |bench| {
+            bench.iter(|| assert_eq!(read_answers(black_box(&body), KEYS).map(|all| all.len()), Ok(KEYS)));
+        });
+    }
+    group.finish();
+}
+
+fn frames(c: &mut Criterion) {
+    let mut object_bytes = Vec::new();
+    object().encode(&mut object_bytes);
+    let payload = writes(&keys(), &object_bytes);
+    let mut group = c.benchmark_group("frame");
+    group.throughput(Throughput::Bytes(payload.len() as u64));
+    let framed = || {
+        let mut buffer = BytesMut::new();
+        encode_into(&mut buffer, Kind::Call, 42, &payload);
+        buffer
+    };
+    group.bench_function("encode", |bench| bench.iter(framed));
+    let reader = FrameReader::new(FRAME_BYTES_MAX);
+    group.bench_function("decode", |bench| {
+        let decode = |buffer: &mut BytesMut| reader.next(buffer).expect("sound").expect("whole");
+        bench.iter_batched_ref(framed, decode, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, requests, answers, frames);
+criterion_main!(benches);
