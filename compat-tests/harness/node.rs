@@ -115,6 +115,17 @@ impl Node {
     /// Stops it in its tracks: connections stay open and nobody answers.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        // The signal is on its way when it has been sent: a thread that runs may still answer.
+        wait::until("the node stands still", 5, || self.stands_still());
+    }
+
+    /// Whether every thread of the process is stopped.
+    fn stands_still(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return false };
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// Lets it go on.

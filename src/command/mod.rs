@@ -132,8 +132,7 @@ pub fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {
 }
 
 /// An array of simple lines: what the HELP subcommands answer.
-pub fn help_lines(name: &str, lines: &[&'static str]) -> Step {
-    let title = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-    let lines = lines.iter().copied().chain(["HELP", "    Print this help."]);
-    done(Reply::Array(std::iter::once(Reply::text(title)).chain(lines.map(Reply::Simple)).collect()))
+pub fn help_lines(title: &'static str, lines: &[&'static str]) -> Step {
+    let lines = [title].into_iter().chain(lines.iter().copied()).chain(["HELP", "    Print this help."]);
+    done(Reply::Array(lines.map(Reply::Simple).collect()))
 }
