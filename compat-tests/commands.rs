@@ -1,9 +1,10 @@
 //! Commands answer as Redis 7 does: replies, options, arity and error texts, to the byte, in RESP2 and RESP3.
 //!
-//! The tables can be held against a real Redis: with `COMPAT_ORACLE=host:port` set, [`tables`] and its RESP3 twin run there
+//! The tables can be held against a real Redis: with `COMPAT_ORACLE=host:port` set, the tables of Redis's commands run there
 //! (its databases are emptied key by key as the tables go). What only Dynamis has stands in tables of its own.
 
 mod dynamis;
+mod keyspace;
 mod server;
 mod tables;
 
@@ -54,7 +55,7 @@ fn strings() {
 /// DEL, UNLINK, EXISTS, TOUCH, TYPE and all commands about expiry answer as in Redis 7.
 #[test]
 fn keys() {
-    hold(&[tables::KEYS, tables::EXPIRY, tables::EXPIRY_CONDITIONS, tables::EXPIRY_ERRORS]);
+    hold(&[keyspace::KEYS, keyspace::EXPIRY, keyspace::EXPIRY_CONDITIONS, keyspace::EXPIRY_ERRORS]);
 }
 
 /// The same on five nodes, through one that is no home of most keys: forwarding changes no reply.
@@ -67,10 +68,10 @@ fn forwarded_commands() {
         tables::SET_ERRORS,
         tables::OTHER_STRINGS,
         tables::GETEX,
-        tables::KEYS,
-        tables::EXPIRY,
-        tables::EXPIRY_CONDITIONS,
-        tables::EXPIRY_ERRORS,
+        keyspace::KEYS,
+        keyspace::EXPIRY,
+        keyspace::EXPIRY_CONDITIONS,
+        keyspace::EXPIRY_ERRORS,
         dynamis::ROWS,
     ];
     for at in 0..5 {
