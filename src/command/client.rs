@@ -239,7 +239,7 @@ pub fn kill(asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `CLIENT HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
-        "CLIENT",
+        "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
             "GETNAME",
             "    Tell this connection's name.",

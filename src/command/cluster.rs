@@ -120,7 +120,7 @@ fn is_up(view: &View, at: usize) -> bool {
 /// `CLUSTER HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
-        "CLUSTER",
+        "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
             "INFO",
             "    Tell how the cluster is.",

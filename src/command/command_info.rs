@@ -93,7 +93,7 @@ fn keys(words: &[Bytes]) -> Result<(Vec<Bytes>, &'static [&'static str]), Reply>
 /// `COMMAND HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
-        "COMMAND",
+        "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
             "(no subcommand)",
             "    Describe all commands.",

@@ -72,7 +72,7 @@ pub fn resetstat(asked: &mut Asked, _words: &[Bytes]) -> Step {
 /// `CONFIG HELP`
 pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
-        "CONFIG",
+        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
             "GET <pattern> [<pattern> ...]",
             "    Show the settings whose names match, with their values.",

@@ -12,7 +12,7 @@ const DATABASE: &str = "database";
 
 /// Reads a file's text over the defaults. Contradictions are not looked for yet: flags may still settle them.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax(error.to_string()))?;
+    let table: Table = text.parse().map_err(|error| ConfigError::Syntax(syntax(text, &error)))?;
     let mut config = Config::default();
     for (key, value) in &table {
         if key == DATABASE {
@@ -24,6 +24,15 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         }
     }
     Ok(config)
+}
+
+/// The parser's words and the line, on one line.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let words = error.message().replace('\n', "; ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {words}", before.matches('\n').count() + 1),
+        None => words,
+    }
 }
 
 /// Reads all `[[database]]` tables.

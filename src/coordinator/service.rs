@@ -3,7 +3,7 @@
 use super::Coordinator;
 use crate::causality::NodeId;
 use crate::codec::Damaged;
-use crate::message::control::Control;
+use crate::message::control::{Control, Refusal};
 use crate::message::data::{Count, read_requests};
 use crate::message::data_plane::{CONTROL, DATA, Question};
 use crate::message::fill::FillRequest;
@@ -21,7 +21,7 @@ pub struct Desk(OnceLock<Arc<Coordinator>>);
 
 impl Service for Desk {
     fn call(&self, from: NodeId, body: Bytes, answer: Answer) {
-        let Some(coordinator) = self.0.get() else { return };
+        let Some(coordinator) = self.0.get() else { return not_yet(&body, answer) };
         match body.first() {
             Some(&DATA) if body.len() >= 2 => data(coordinator.clone(), from, body, answer),
             Some(&CONTROL) => control(coordinator, from, &body, Box::new(|reply| answer.send(reply))),
@@ -48,6 +48,13 @@ impl Desk {
     pub fn open(&self, coordinator: Arc<Coordinator>) {
         // An error gives back the coordinator of the second call.
         let _ = self.0.set(coordinator);
+    }
+}
+
+/// The desk is not open yet: who wants to join need not wait to hear that there is no cluster here.
+fn not_yet(body: &[u8], answer: Answer) {
+    if let Ok(Control::Join(_)) = Control::decode(body) {
+        answer.send(Control::JoinAnswer(Err(Refusal::NoClusterYet)).encode());
     }
 }
 
