@@ -32,6 +32,7 @@ impl Hlc {
 pub struct HybridClock {
     last: Hlc,
     lease: Hlc,
+    wanted: Hlc,
     drift_ms_max: u64,
     drift_ms_seen: u64,
     drifts: u64,
@@ -45,13 +46,15 @@ pub struct LeaseSpent;
 impl HybridClock {
     /// A clock that stamps above `start` (the persisted lease of the last life, or zero) and below `lease`.
     pub fn new(start: Hlc, lease: Hlc, drift_ms_max: u64) -> HybridClock {
-        HybridClock { last: start, lease, drift_ms_max, drift_ms_seen: 0, drifts: 0 }
+        HybridClock { last: start, lease, wanted: Hlc(0), drift_ms_max, drift_ms_seen: 0, drifts: 0 }
     }
 
     /// A new stamp: above `above`, above every earlier stamp, and not before `now_ms`.
     pub fn stamp(&mut self, now_ms: u64, above: Hlc) -> Result<Hlc, LeaseSpent> {
-        let next = Hlc(self.last.max(above).0 + 1).max(Hlc::from_ms(now_ms));
+        let next = self.last.max(above).0.checked_add(1).ok_or(LeaseSpent)?;
+        let next = Hlc(next).max(Hlc::from_ms(now_ms));
         if next >= self.lease {
+            self.wanted = self.wanted.max(next);
             return Err(LeaseSpent);
         }
         self.last = next;
@@ -73,6 +76,16 @@ impl HybridClock {
     /// The last stamp given or heard.
     pub fn last(&self) -> Hlc {
         self.last
+    }
+
+    /// The lease in force.
+    pub fn lease(&self) -> Hlc {
+        self.lease
+    }
+
+    /// The highest stamp that was refused because it would have reached the lease: a later lease should be above it.
+    pub fn wanted(&self) -> Hlc {
+        self.wanted
     }
 
     /// The driver has persisted a later lease.
@@ -108,6 +121,13 @@ mod tests {
         assert_eq!(clock.stamp(0, Hlc(0)), Err(LeaseSpent));
         clock.extend(Hlc(13));
         assert_eq!(clock.stamp(0, Hlc(0)), Ok(Hlc(12)));
+    }
+
+    #[test]
+    fn above_the_last_hlc_of_all_there_is_no_stamp() {
+        let mut clock = HybridClock::new(Hlc(0), Hlc(u64::MAX), 500);
+        assert_eq!(clock.stamp(0, Hlc(u64::MAX)), Err(LeaseSpent));
+        assert_eq!(clock.stamp(0, Hlc(0)), Ok(Hlc(1)), "and the clock has not moved");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn known(failure: &Failure) -> String {
             format!("the key holds {limit} concurrent values, as many as max-siblings allows")
         }
         Failure::ContextFromFuture => "the context lies more than a day ahead of this node's clock".to_owned(),
-        Failure::ClockSpent => "this node cannot store its clock, so it cannot name new writes".to_owned(),
+        Failure::ClockSpent => "this node's clock has not been stored far enough ahead to name this write".to_owned(),
         Failure::Damaged => "this node's record of the key is damaged and no other replica could mend it".to_owned(),
         Failure::Storage(reason) => format!("this node's storage refuses writes ({})", one_line(reason)),
         Failure::NotHome => "the nodes do not agree yet which of them keep this key".to_owned(),
@@ -107,7 +107,10 @@ fn advice(failure: &Failure) -> &'static str {
             "read it with DYN.GET and write the merged value with DYN.SET key value CONTEXT context"
         }
         Failure::ContextFromFuture => "check the nodes' clocks, or read the key again for a new context",
-        Failure::ClockSpent | Failure::Storage(_) => "write through another node and look at this one's disk and log",
+        Failure::ClockSpent => {
+            "try again in a second; if that does not help, check this node's disk and the nodes' clocks"
+        }
+        Failure::Storage(_) => "write through another node and look at this one's disk and log",
         Failure::Damaged => "try again when the other nodes are up, and look at this one's disk and log",
         Failure::NotHome => "try again in a moment",
     }

@@ -8,6 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How far ahead of use the clock's lease is persisted, in milliseconds. After an unclean stop stamps start there.
 pub const LEASE_AHEAD_MS: u64 = 4_000;
 
+/// No stamp is further ahead of the wall clock than this, in milliseconds: neither a client's context nor another node's
+/// clock pulls this one beyond.
+pub const FUTURE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
 /// How often the lease is renewed, in milliseconds.
 pub const LEASE_RENEW_MS: u64 = 1_000;
 
@@ -50,9 +54,12 @@ impl NodeClock {
         self.0.lock().last()
     }
 
-    /// The lease to persist next.
+    /// The lease to persist next: ahead of the wall clock, of the last stamp, and of a stamp that was refused because an
+    /// object or a context was ahead of the lease in force. Never below that one, for stamps up to it may be given.
     pub fn next_lease(&self) -> Hlc {
-        Hlc::from_ms(wall_ms().max(self.last().ms()) + LEASE_AHEAD_MS)
+        let (clock, now_ms) = (self.0.lock(), wall_ms());
+        let wanted_ms = clock.wanted().ms().min(now_ms + FUTURE_MS_MAX);
+        Hlc::from_ms(now_ms.max(clock.last().ms()).max(wanted_ms) + LEASE_AHEAD_MS).max(clock.lease())
     }
 
     /// The lease has been persisted.
@@ -68,5 +75,35 @@ impl NodeClock {
     /// The furthest any heard HLC was ahead of the wall clock, in milliseconds.
     pub fn drift_ms_seen(&self) -> u64 {
         self.0.lock().drift_ms_seen()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_refused_for_an_object_from_a_fast_clock_is_given_after_the_next_renewal() {
+        let now_ms = wall_ms();
+        let clock = NodeClock::new(Hlc(0), Hlc::from_ms(now_ms + LEASE_AHEAD_MS), 500);
+        let ahead = Hlc::from_ms(now_ms + 60_000);
+        assert_eq!(clock.stamp(now_ms, ahead), Err(LeaseSpent));
+        clock.extend(clock.next_lease());
+        assert!(clock.stamp(now_ms, ahead).is_ok_and(|stamp| stamp > ahead));
+    }
+
+    #[test]
+    fn nobody_pulls_the_lease_further_than_a_day() {
+        let now_ms = wall_ms();
+        let clock = NodeClock::new(Hlc(0), Hlc::from_ms(now_ms), 500);
+        assert_eq!(clock.stamp(now_ms, Hlc(u64::MAX - 1)), Err(LeaseSpent));
+        assert!(clock.next_lease().ms() < now_ms + FUTURE_MS_MAX + 2 * LEASE_AHEAD_MS);
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_does_not_lower_the_lease() {
+        let lease = Hlc::from_ms(wall_ms() + 3_600_000);
+        let clock = NodeClock::new(Hlc(0), lease, 500);
+        assert!(clock.next_lease() >= lease);
     }
 }

@@ -1,6 +1,6 @@
 //! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy.
 
-use super::clock::wall_ms;
+use super::clock::{FUTURE_MS_MAX, wall_ms};
 use super::count::weight;
 use super::{Refusal, Replica};
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
@@ -14,9 +14,6 @@ use crate::storage::batch::Batch;
 use crate::storage::engine::Space;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
-
-/// A client's context further ahead than this is an error.
-const FUTURE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// A write that was stored here and goes to the other replicas.
 #[derive(Clone, Debug)]
