@@ -55,6 +55,8 @@ pub struct Replica {
     pub clock: NodeClock,
     /// Actors born before this are void.
     births_valid_from: AtomicU64,
+    /// The store's losses that this takes into account.
+    losses_seen: AtomicU64,
     siblings_max: AtomicU32,
     filling: AtomicBool,
     counts: Counts,
@@ -77,6 +79,7 @@ impl Replica {
             tag,
             clock,
             births_valid_from: AtomicU64::new(births_valid_from.0),
+            losses_seen: AtomicU64::new(0),
             siblings_max: AtomicU32::new(siblings_max),
             filling: AtomicBool::new(false),
             counts: Counts::default(),
@@ -127,6 +130,17 @@ impl Replica {
             done(result);
         });
         self.store.submit(batch, sync, told);
+    }
+
+    /// Actors born before this are void. Ask after reading the record and before stamping: a batch that was lost may be
+    /// found here before its writers are told.
+    fn births_valid_from(&self) -> Hlc {
+        let losses = self.store.losses();
+        if self.losses_seen.load(Ordering::Acquire) != losses {
+            self.births_valid_from.fetch_max(self.clock.last().0 + 1, Ordering::AcqRel);
+            self.losses_seen.fetch_max(losses, Ordering::AcqRel);
+        }
+        Hlc(self.births_valid_from.load(Ordering::Acquire))
     }
 
     /// Back-pressure: waits while the store is behind.

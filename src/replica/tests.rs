@@ -94,6 +94,22 @@ fn a_store_that_lost_a_batch_ends_all_names() {
 }
 
 #[test]
+fn names_end_before_anyone_can_write_on_what_a_lost_batch_left() {
+    let engine = Arc::new(MemoryEngine::new());
+    let replica = replica_over(engine.clone(), Hlc(0));
+    put(&replica, &value("a", Basis::Local)).unwrap();
+    engine.refuse_writes(true);
+    let mut batch = Batch::new();
+    replica.put(&mut batch, &key(), &value("lost", Basis::Local), Conflict::Siblings, None, wall_ms()).unwrap();
+    // The commit thread has taken the write back, and has not told the replica yet: the lost write may be on other nodes,
+    // acknowledged, and the old name would cover it there.
+    replica.store().submit(batch, false, Box::new(|result| assert!(result.is_err())));
+    engine.refuse_writes(false);
+    assert_eq!(put(&replica, &value("b", Basis::Local)).unwrap().entries().len(), 2);
+    assert_eq!(put(&replica, &value("c", Basis::Local)).unwrap().entries().len(), 2, "one new name is enough");
+}
+
+#[test]
 fn a_decision_made_on_an_old_reading_writes_nothing() {
     let replica = replica();
     put(&replica, &value("a", Basis::Local)).unwrap();

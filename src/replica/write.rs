@@ -162,8 +162,9 @@ impl Replica {
         if given_highest.ms() > now_ms + FUTURE_MS_MAX {
             return Err(Failure::ContextFromFuture.into());
         }
+        let valid_from = self.births_valid_from();
         let stamp = self.stamp(now_ms, object.highest().max(given_highest))?;
-        let birth = record.birth.filter(|birth| birth.0 >= self.births_valid_from.load(Ordering::Acquire));
+        let birth = record.birth.filter(|birth| *birth >= valid_from);
         let birth = birth.unwrap_or(stamp);
         let actor = requested.unwrap_or(Actor { node: self.tag, birth });
         let value = put.value.as_ref().map(|value| Bytes::copy_from_slice(value));

@@ -68,6 +68,10 @@ impl Committer {
         let sync = core.fsync() == Fsync::Always || group.iter().any(|submission| submission.sync);
         let failures = core.counters.failures.load(Ordering::Acquire);
         let result = self.write(core, sync);
+        if result.is_err() && !self.writes.is_empty() {
+            // Before the slips are off: who no longer finds one there must find this.
+            core.counters.losses.fetch_add(1, Ordering::Release);
+        }
         for (write, version) in self.writes.iter().zip(&self.versions) {
             if result.is_ok() {
                 core.cache.put(&write.key, write.value.as_ref());

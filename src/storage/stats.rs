@@ -42,6 +42,8 @@ pub struct StoreStats {
 pub(super) struct Counters {
     pub queued_bytes: AtomicU64,
     pub submissions: AtomicU64,
+    /// Groups that failed, counted before their slips come off the board.
+    pub losses: AtomicU64,
     pub failures: AtomicU64,
     pub sync_failures: AtomicU64,
     pub durable_number: AtomicU64,

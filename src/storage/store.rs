@@ -171,6 +171,12 @@ impl Store {
         Ok(answer)
     }
 
+    /// How many groups could not be committed in this life. Whoever reads a record that such a group would have changed
+    /// finds the group counted here afterwards, though its writers may not have been told yet.
+    pub fn losses(&self) -> u64 {
+        self.core.counters.losses.load(Ordering::Acquire)
+    }
+
     /// Adds a change in another space than [`Space::Objects`]; visible once committed. Within one key, batches apply in
     /// the order of submission. A key no engine holds makes the whole batch fail when it is submitted.
     pub fn put_other(&self, batch: &mut Batch, space: Space, key: Bytes, value: Option<Bytes>) {
