@@ -175,7 +175,8 @@ impl Core {
         }
         // Dropped without a stop: the process may as well have been killed, and in a simulation it was.
         if self.clean_stop.load(Ordering::Acquire) {
-            let clean = self.counters.failures.load(Ordering::Acquire) == 0;
+            // What is still on the board was seen, perhaps sent to other nodes, and will never be committed.
+            let clean = self.counters.failures.load(Ordering::Acquire) == 0 && self.overlay.len() == 0;
             self.committer.lock().finish(self, clean);
         }
     }

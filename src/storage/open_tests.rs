@@ -69,6 +69,20 @@ fn a_clean_stop_is_known_and_counts_once() {
 }
 
 #[test]
+fn a_stop_that_overtakes_a_batch_is_not_a_clean_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(settings(dir.path())).unwrap();
+    put(&first.store, "a", "1");
+    let mut batch = Batch::new();
+    first.store.update(&mut batch, "a".into(), |_| ((), Some("2".into()))).unwrap();
+    first.store.stop();
+    first.store.submit(batch, false, Box::new(|result| assert_eq!(result, Err(StorageError::Stopped))));
+    drop(first);
+    let second = open(settings(dir.path())).unwrap();
+    assert_eq!((condition(&second), get(&second.store, "a")), ((2, false, false, false), Some("1".into())));
+}
+
+#[test]
 fn a_killed_node_has_what_it_acknowledged_and_is_not_clean() {
     let (dir, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let opened = open(settings(dir.path())).unwrap();
