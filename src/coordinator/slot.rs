@@ -280,8 +280,7 @@ impl Slot {
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();
-                let now_ms = desk.coordinator.now_ms();
-                if object.siblings.len() > 1 && object.live(now_ms).count() > 1 {
+                if object.siblings.len() > 1 && object.live(desk.coordinator.now_ms()).count() > 1 {
                     desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
                 }
                 Outcome::Got(object)

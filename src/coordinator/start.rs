@@ -77,7 +77,10 @@ impl<'a> Starting<'a> {
             asks.remove(0);
             match self.desk.coordinator.replica.read_as_home(&key) {
                 Ok(object) => {
-                    own = object.digest(&key);
+                    // Only other replicas are told what is here.
+                    if policy.r > 1 {
+                        own = object.digest(&key);
+                    }
                     machine.answered(&key, me, own, Some(object));
                 }
                 Err(_) => asks.extend(machine.failed(me)),
