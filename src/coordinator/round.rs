@@ -99,6 +99,24 @@ impl Round {
         (least, state.slots.iter().all(Slot::is_settled))
     }
 
+    /// Whether another coordinator ran some of its writes and more replicas may have them than it said.
+    pub fn is_away(&self) -> bool {
+        self.state.lock().slots.iter().any(|slot| slot.away_write().is_some())
+    }
+
+    /// Asks the homes of writes that another coordinator ran which of them have it by now.
+    pub async fn confirm_away(&self) {
+        let writes: Vec<_> = {
+            let state = self.state.lock();
+            let away = |(at, slot): (usize, &Slot)| slot.away_write().map(|(key, context)| (at, key, context));
+            state.slots.iter().enumerate().filter_map(away).collect()
+        };
+        for (at, key, context) in writes {
+            let (holders, homes) = self.coordinator.holders(&key, &context).await;
+            self.state.lock().slots[at].confirmed(holders, homes);
+        }
+    }
+
     /// Commits this node's own writes.
     fn commit(self: &Arc<Self>, batch: Batch, sync: bool, slots: Vec<u32>) {
         let round = self.clone();

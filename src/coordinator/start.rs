@@ -55,7 +55,7 @@ impl<'a> Starting<'a> {
                 }
                 let w = if matches!(operation.act, Act::Get) { 0 } else { policy.w };
                 let key = operation.key.clone();
-                Slot::new(key, Run::Away { operation: Some(operation), w })
+                Slot::new(key, Run::Away { operation: Some(operation), w, written: None })
             }
             Place::Here(candidates) => match operation.act {
                 Act::Get => self.begin_get(at, operation.key, policy, candidates),
