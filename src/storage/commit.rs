@@ -40,6 +40,11 @@ pub(super) struct Committer {
     places: HashMap<(Space, Bytes), usize>,
 }
 
+/// The engine's own copy of a mark.
+fn mark_write(mark: BatchMark) -> Write {
+    Write { space: Space::Meta, key: BATCH_KEY, value: Some(Bytes::copy_from_slice(&mark.encode())) }
+}
+
 /// What to tell the submitters, once all locks are released.
 pub(super) type Outcomes = Vec<(Done, Result<Committed, StorageError>)>;
 
@@ -132,12 +137,11 @@ impl Committer {
         }
         let next = self.last.next(&self.writes);
         let count = self.writes.len() as u64;
-        self.writes.push(Write {
-            space: Space::Meta,
-            key: BATCH_KEY,
-            value: Some(Bytes::copy_from_slice(&next.encode())),
-        });
         let begun = Instant::now();
+        // The mark beside the engine only ever names a synced batch, so only those carry theirs.
+        if sync {
+            self.writes.push(mark_write(next));
+        }
         core.engine.commit(&self.writes, sync)?;
         self.last = next;
         self.dirty = true;
@@ -157,7 +161,7 @@ impl Committer {
         // A failed attempt counts as well: once a second is often enough to try.
         self.synced_at = begun;
         self.sync_failed = true;
-        core.engine.sync()?;
+        core.engine.commit(&[mark_write(self.last)], true)?;
         self.synced(core, begun);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The page number and the running total at the foot of each page of the ledger.
 //!
-//! Every engine commit carries one, and a copy lies beside the engine: a ledger whose last page is missing, or was
-//! replaced, then betrays itself.
+//! Every engine commit that is synced carries one, and a copy lies beside the engine: a ledger that lost a page it had
+//! synced, or whose last page was replaced, then betrays itself.
 
 use super::engine::Write;
 
