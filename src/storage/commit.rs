@@ -6,7 +6,7 @@
 //!   completes after that value is in the engine, even when the batch that made it was not submitted yet.
 //! - A group that fails takes its slips off the board, and with it fails every batch that was begun before: what those
 //!   were built on may be gone.
-//! - Every commit also writes [`BATCH_KEY`]: its number and a running checksum. After a sync the same goes to the mark
+//! - Every synced commit also writes [`BATCH_KEY`](super::mark::BATCH_KEY): its number and a running checksum. After a sync the same goes to the mark
 //!   beside the engine, so that an engine that forgot something is found out.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use super::error::StorageError;
 use super::mark::BatchMark;
 use super::overlay::Place;
 use super::queue::Submission;
-use super::store::{BATCH_KEY, Committed, Done, Fsync};
+use super::store::{Committed, Done, Fsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,11 +38,6 @@ pub(super) struct Committer {
     writes: Vec<Write>,
     versions: Vec<u64>,
     places: HashMap<(Space, Bytes), usize>,
-}
-
-/// The engine's own copy of a mark.
-fn mark_write(mark: BatchMark) -> Write {
-    Write { space: Space::Meta, key: BATCH_KEY, value: Some(Bytes::copy_from_slice(&mark.encode())) }
 }
 
 /// What to tell the submitters, once all locks are released.
@@ -140,7 +135,7 @@ impl Committer {
         let begun = Instant::now();
         // The mark beside the engine only ever names a synced batch, so only those carry theirs.
         if sync {
-            self.writes.push(mark_write(next));
+            self.writes.push(next.write());
         }
         core.engine.commit(&self.writes, sync)?;
         self.last = next;
@@ -161,7 +156,7 @@ impl Committer {
         // A failed attempt counts as well: once a second is often enough to try.
         self.synced_at = begun;
         self.sync_failed = true;
-        core.engine.commit(&[mark_write(self.last)], true)?;
+        core.engine.commit(&[self.last.write()], true)?;
         self.synced(core, begun);
         Ok(())
     }
