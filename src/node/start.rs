@@ -73,6 +73,10 @@ impl Node {
         let (clock, births_valid_from) = wind_clock(&config, &opened)?;
         let tag = opened.node_id.tag();
         let replica = Arc::new(Replica::new(store, tag, clock, births_valid_from, config.max_siblings));
+        if opened.lost {
+            // Before any other node can ask: what is here answers no reads until it is filled up.
+            replica.start_filling();
+        }
         count_keys(&replica, &opened).await?;
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
@@ -88,7 +92,6 @@ impl Node {
         }
         membership.formed().await;
         if opened.lost {
-            replica.start_filling();
             tasks.push(refill(membership.clone(), replica.clone(), home.clone()));
         }
         let id = opened.node_id;
