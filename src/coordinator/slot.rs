@@ -4,7 +4,7 @@ use super::Coordinator;
 use crate::causality::{Context, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
-use crate::message::data::{Answer, Requests};
+use crate::message::data::{Answer, Refusal, Requests};
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::object::digest::Digest;
@@ -235,6 +235,10 @@ impl Slot {
             (Run::Get { machine, own }, Answer::Same) => machine.answered(&self.key, node, *own, None),
             (Run::Get { machine, own }, Answer::Object(object)) => {
                 machine.answered(&self.key, node, *own, Some(object));
+            }
+            (Run::Get { machine, .. }, Answer::Refused(Refusal::Damaged)) => {
+                let asks = machine.damaged(node);
+                self.ask(&asks, at, sending);
             }
             _ => self.failed(node, false, at, desk, sending),
         }

@@ -3,6 +3,7 @@
 use super::place::{Forwarding, Place, place, policy};
 use super::slot::{Desk, Run, Sending, Slot};
 use crate::key::StorageKey;
+use crate::message::data::Refusal;
 use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::digest::Digest;
 use crate::policy::Policy;
@@ -83,6 +84,7 @@ impl<'a> Starting<'a> {
                     }
                     machine.answered(&key, me, own, Some(object));
                 }
+                Err(Refusal::Damaged) => asks.extend(machine.damaged(me)),
                 Err(_) => asks.extend(machine.failed(me)),
             }
         }

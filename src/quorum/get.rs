@@ -27,6 +27,8 @@ enum State {
     /// Answered with an object of this digest.
     Answered(Digest),
     Failed,
+    /// Cannot read its record of the key.
+    Damaged,
 }
 
 /// Nodes to ask.
@@ -85,6 +87,14 @@ impl Get {
         self.ask_more()
     }
 
+    /// A replica cannot read its record: whom to ask instead. It is repaired with the others.
+    pub fn damaged(&mut self, node: u16) -> Asks {
+        if let Some(at) = self.position(node).filter(|at| self.states[*at] == State::Asked) {
+            self.states[at] = State::Damaged;
+        }
+        self.ask_more()
+    }
+
     /// How it stands.
     pub fn verdict(&self) -> Verdict {
         let answered = self.answers();
@@ -107,14 +117,18 @@ impl Get {
         &self.merged
     }
 
-    /// The *homes* that answered with less than [`Get::merged`]: they are to be repaired (§5). Fallbacks are not: their
-    /// copies are on loan.
+    /// The *homes* that answered with less than [`Get::merged`], and those whose record is damaged: they are to be repaired
+    /// (§5). Fallbacks are not: their copies are on loan. A damaged record may have been the newest, so it is replaced only
+    /// by what most of N hold together.
     pub fn stale(&self, key: &StorageKey) -> SmallVec<[u16; 4]> {
-        if self.answers() < 2 {
-            return SmallVec::new();
-        }
-        let whole = self.merged.digest(key);
-        let stale = |state: &State| matches!(state, State::Answered(digest) if *digest != whole);
+        let answers = self.answers();
+        let mends = answers > self.wanted.n / 2 && !self.merged.is_empty();
+        let whole = (answers > 1).then(|| self.merged.digest(key));
+        let stale = |state: &State| match state {
+            State::Answered(digest) => whole.is_some_and(|whole| *digest != whole),
+            State::Damaged => mends,
+            _ => false,
+        };
         let pairs = self.candidates.iter().zip(&self.states);
         pairs.filter(|(candidate, state)| candidate.home && stale(state)).map(|(candidate, _)| candidate.node).collect()
     }
@@ -226,6 +240,22 @@ mod tests {
         assert!(get.failed(3).is_empty());
         assert_eq!(get.verdict(), Verdict::Lost);
         assert_eq!(Get::start(0, candidates("Hhh"), wanted(2, true)).err(), Some(TooFew { reachable: 1, needed: 2 }));
+    }
+
+    #[test]
+    fn a_damaged_home_does_not_count_and_is_mended_by_what_most_hold() {
+        let (mut get, asks) = Get::start(0, candidates("HHH"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [0, 1]);
+        assert_eq!(get.damaged(0).as_slice(), [2]);
+        get.answered(&key(), 1, Digest(0), Some(object(7, 5)));
+        assert_eq!((get.verdict(), get.answers()), (Verdict::Pending, 1));
+        get.answered(&key(), 2, Digest(0), Some(object(7, 5)));
+        assert_eq!((get.verdict(), get.stale(&key()).as_slice()), (Verdict::Won, &[0][..]));
+        // One copy may lack what the damaged one held and acknowledged.
+        let (mut one, _) = Get::start(0, candidates("HHH"), wanted(1, true)).unwrap();
+        assert_eq!(one.damaged(0).as_slice(), [1]);
+        one.answered(&key(), 1, Digest(0), Some(object(7, 5)));
+        assert_eq!((one.verdict(), one.stale(&key()).len()), (Verdict::Won, 0));
     }
 
     #[test]
