@@ -14,7 +14,7 @@
 use super::data_plane::{DATA, Question};
 use crate::causality::NodeTag;
 use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u8, put_u64};
-use crate::key::StorageKey;
+use crate::key::{DATABASES, StorageKey};
 use crate::object::Object;
 use crate::object::digest::Digest;
 use bytes::Bytes;
@@ -216,6 +216,9 @@ impl Count {
     pub fn read(body: &Bytes) -> Result<Count, Damaged> {
         let mut reader = Reader::over(body);
         let database = reader.u8()?;
+        if database >= DATABASES {
+            return Err(Damaged::Malformed("database"));
+        }
         let mut partitions = Vec::with_capacity(reader.remaining() / 2);
         while reader.remaining() > 0 {
             partitions.push(reader.u16()?);
@@ -273,6 +276,12 @@ mod tests {
         assert_eq!(read_answers(&body, 5), Ok(answers));
         assert!(read_answers(&body, 4).is_err());
         assert!(read_answers(&body, 6).is_err());
+    }
+
+    #[test]
+    fn a_count_of_a_database_there_is_not_is_refused() {
+        let read = |database| Count::read(&Bytes::from(Count { database, partitions: vec![3] }.into_body()).slice(2..));
+        assert!(read(DATABASES - 1).is_ok() && read(DATABASES).is_err());
     }
 
     proptest! {
