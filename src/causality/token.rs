@@ -17,8 +17,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const VERSION: u8 = 1;
 const ENTRY_BYTES: usize = 24;
 
-/// The most entries a client's context may have; beyond that it did not come from us.
-const ENTRIES_MAX: usize = 4096;
+/// The most entries a client's context may have; beyond that it did not come from us. No write that names a context or
+/// an id makes an object's context longer; else a client could make a key grow for ever.
+pub const ENTRIES_MAX: usize = 4096;
 
 /// Why a text is no context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

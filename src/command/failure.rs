@@ -66,7 +66,8 @@ fn prefix(failure: &Failure, too_few: &'static str) -> &'static str {
         Failure::WriteUnsure { .. } | Failure::ForwardLost => too_few,
         Failure::NotHome => "TRYAGAIN",
         Failure::ClockSpent | Failure::Storage(_) => "MISCONF",
-        Failure::SiblingsFull { .. } | Failure::ContextFromFuture | Failure::Damaged => "ERR",
+        Failure::SiblingsFull { .. } | Failure::ContextFull { .. } => "ERR",
+        Failure::ContextFromFuture | Failure::Damaged => "ERR",
     }
 }
 
@@ -79,6 +80,9 @@ fn known(failure: &Failure) -> String {
         Failure::ForwardLost => "the node this request was forwarded to did not answer".to_owned(),
         Failure::SiblingsFull { limit } => {
             format!("the key holds {limit} concurrent values, as many as max-siblings allows")
+        }
+        Failure::ContextFull { limit } => {
+            format!("the key's context would have more than {limit} entries, as many as one may have")
         }
         Failure::ContextFromFuture => "the context lies more than a day ahead of this node's clock".to_owned(),
         Failure::ClockSpent => "this node's clock has not been stored far enough ahead to name this write".to_owned(),
@@ -106,6 +110,7 @@ fn advice(failure: &Failure) -> &'static str {
         Failure::SiblingsFull { .. } => {
             "read it with DYN.GET and write the merged value with DYN.SET key value CONTEXT context"
         }
+        Failure::ContextFull { .. } => "write it with SET or DEL, without CONTEXT and ID",
         Failure::ContextFromFuture => "check the nodes' clocks, or read the key again for a new context",
         Failure::ClockSpent => {
             "try again in a second; if that does not help, check this node's disk and the nodes' clocks"
@@ -139,6 +144,7 @@ mod tests {
             Failure::ClockSpent,
             Failure::Damaged,
             Failure::Storage("disk full\r\nreally".to_owned()),
+            Failure::ContextFull { limit: 4096 },
             Failure::NotHome,
         ]
     }

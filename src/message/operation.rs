@@ -114,6 +114,11 @@ pub enum Failure {
     Damaged,
     /// This node's storage refuses writes; nothing was applied here.
     Storage(String),
+    /// The key's context would have more entries than one may have; nothing was applied.
+    ContextFull {
+        /// The most entries.
+        limit: u32,
+    },
     /// Forwarded to a node that is not in the key's preference list in its ring; nothing was applied.
     NotHome,
 }

@@ -123,6 +123,26 @@ fn a_decision_made_on_an_old_reading_writes_nothing() {
 }
 
 #[test]
+fn made_up_contexts_do_not_make_a_key_grow_for_ever() {
+    let replica = replica();
+    let made_up = |from: u64| -> Context {
+        let actor = |n| crate::causality::Actor { node: NodeTag(n), birth: Hlc(1) };
+        (from..from + 4_000).map(|n| (actor(n), Hlc(1))).collect()
+    };
+    put(&replica, &value("a", Basis::Given(made_up(0)))).unwrap();
+    let refused = put(&replica, &value("b", Basis::Given(made_up(10_000))));
+    assert_eq!(refused, Err(NotStored::Failed(Failure::ContextFull { limit: 4096 })));
+    assert_eq!(values(&replica.read(&key()).unwrap()), ["a"], "nothing was changed");
+    for n in 0..95 {
+        put(&replica, &Put { id: Some(Bytes::from(format!("{n}"))), ..value("c", Basis::Local) }).unwrap();
+    }
+    let refused = put(&replica, &Put { id: Some(Bytes::from_static(b"one more")), ..value("d", Basis::Local) });
+    assert_eq!(refused, Err(NotStored::Failed(Failure::ContextFull { limit: 4096 })));
+    let context = put(&replica, &value("e", Basis::Local)).unwrap();
+    put(&replica, &value("f", Basis::Given(context))).unwrap();
+}
+
+#[test]
 fn siblings_are_bounded_and_a_context_from_the_far_future_is_refused() {
     let replica = replica();
     for text in ["a", "b", "c"] {

@@ -3,6 +3,7 @@
 use super::clock::{FUTURE_MS_MAX, wall_ms};
 use super::count::weight;
 use super::{Refusal, Replica};
+use crate::causality::token::ENTRIES_MAX;
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::message::operation::{Basis, Failure, Put};
@@ -176,6 +177,7 @@ impl Replica {
                 self.check_siblings(&object)?;
             }
         }
+        check_context(&record.object, &object, given.is_some() || requested.is_some())?;
         Ok(Some(Record { birth: Some(birth), object }))
     }
 
@@ -211,6 +213,16 @@ impl Replica {
 
 fn stored(bytes: &Bytes, record: &Record) -> Stored {
     Stored { object: object_bytes(bytes), context: record.object.context.clone() }
+}
+
+/// What a client names, a context or an id, does not make an object's context longer than a client's context may be.
+fn check_context(before: &Object, after: &Object, named: bool) -> Result<(), Failure> {
+    let entries = after.context.entries().len();
+    let grows = entries > before.context.entries().len();
+    if named && grows && entries > ENTRIES_MAX {
+        return Err(Failure::ContextFull { limit: ENTRIES_MAX as u32 });
+    }
+    Ok(())
 }
 
 /// What is here together with what the command has seen, unless something is here that it has not seen.
