@@ -6,6 +6,7 @@
 //!
 //! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
 
+use super::failure;
 use super::rounds::{self, Begun, House, Waiting};
 use super::step::Step;
 use super::table::{self, Entry, Found, Group, flag};
@@ -71,8 +72,28 @@ struct Slot {
 
 impl Slot {
     fn answer(self) -> Option<Answer> {
-        let reply = self.reply.filter(|_| !self.silent)?;
+        let reply = match self.reply.filter(|_| !self.silent)? {
+            Reply::Error(line) if self.sum > 0 && !self.found.is_some_and(|entry| entry.command.is(flag::READONLY)) => {
+                failure::of_another_key(self.sum, &line)
+            }
+            reply => reply,
+        };
         Some(Answer { reply, protocol: self.protocol })
+    }
+
+    /// Takes the answer of a unit; `part`: of one key among others. An error of the parts is the answer of the whole: the
+    /// first that leaves a write in doubt, or else the first.
+    fn take(&mut self, reply: Reply, part: bool) {
+        self.left -= 1;
+        if let (Reply::Integer(count), true) = (&reply, part) {
+            self.sum += count;
+        }
+        let doubtful = |reply: &Reply| matches!(reply, Reply::Error(line) if failure::is_in_doubt(line));
+        match (&reply, &self.reply) {
+            (_, Some(Reply::Error(_))) if !doubtful(&reply) || self.reply.as_ref().is_some_and(doubtful) => {}
+            (Reply::Integer(_), _) if part => self.reply = Some(Reply::Integer(self.sum)),
+            _ => self.reply = Some(reply),
+        }
     }
 }
 
@@ -192,17 +213,8 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
     }
 
     fn answer(&mut self, number: usize, reply: Reply) {
-        let slot = &mut self.slots[self.units[number].slot];
-        slot.left -= 1;
-        match (&reply, &slot.reply) {
-            // The first error of the parts is the answer of the whole.
-            (_, Some(Reply::Error(_))) => {}
-            (Reply::Integer(part), _) if self.units[number].word > 0 => {
-                slot.sum += part;
-                slot.reply = Some(Reply::Integer(slot.sum));
-            }
-            _ => slot.reply = Some(reply),
-        }
+        let Unit { slot, word } = self.units[number];
+        self.slots[slot].take(reply, word > 0);
     }
 
     fn run(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send {
@@ -337,6 +349,41 @@ mod tests {
         assert_eq!(refusal("CLIENT", true), "ERR wrong number of arguments for 'client' command");
         assert_eq!(refusal("CLIENT setname", true), "ERR wrong number of arguments for 'client|setname' command");
         assert_eq!(refusal("get a", true), "");
+    }
+
+    /// What `del a b c` answers when its parts answer so.
+    fn del(parts: &[Reply]) -> Reply {
+        let Found::Command(entry) = table::find(&words("del a b c")) else { panic!("DEL is a command") };
+        let mut slot = Slot {
+            found: Some(entry),
+            left: parts.len(),
+            sum: 0,
+            reply: None,
+            protocol: Protocol::Resp2,
+            scope: Scope::default(),
+            silent: false,
+            rejected: false,
+        };
+        parts.iter().for_each(|part| slot.take(part.clone(), true));
+        assert_eq!(slot.left, 0);
+        slot.answer().unwrap().reply
+    }
+
+    #[test]
+    fn a_key_that_failed_does_not_deny_those_that_were_deleted() {
+        let refused = Reply::error("NOREPLICAS too few; nothing was changed; try again");
+        let unsure = Reply::error("NOQUORUM 1 of 2; the write may still take effect; read");
+        let none = Reply::Integer(0);
+        let one = Reply::Integer(1);
+        assert_eq!(del(&[one.clone(), none.clone(), one.clone()]), Reply::Integer(2));
+        assert_eq!(del(&[none.clone(), refused.clone(), none.clone()]), refused, "nothing was changed indeed");
+        assert_eq!(del(&[refused.clone(), unsure.clone(), none.clone()]), unsure, "the one in doubt speaks");
+        assert_eq!(del(&[unsure.clone(), refused.clone(), none]), unsure);
+        for parts in [[one.clone(), refused.clone(), one.clone()], [refused, one.clone(), one]] {
+            let Reply::Error(line) = del(&parts) else { panic!("an error must be told") };
+            let told = "NOQUORUM 2 keys of this command were changed and stay so; of another: NOREPLICAS too few; ";
+            assert!(line.starts_with(told), "{line}");
+        }
     }
 
     #[test]

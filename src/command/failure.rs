@@ -51,6 +51,16 @@ pub fn reply_to_many(failures: &[Failure], acknowledged: usize, keys: usize) -> 
     }))
 }
 
+/// The answer to a command on several keys of which `changed` were changed and another failed with `line`.
+pub fn of_another_key(changed: i64, line: &str) -> Reply {
+    Reply::Error(format!("NOQUORUM {changed} keys of this command were changed and stay so; of another: {line}"))
+}
+
+/// Whether an error line leaves a write in doubt.
+pub fn is_in_doubt(line: &str) -> bool {
+    line.starts_with("NOQUORUM ")
+}
+
 /// The answer when a command and its runner fell out of step: a defect of ours, told without guessing about the key.
 pub fn out_of_step() -> Reply {
     Reply::error(
