@@ -219,7 +219,7 @@ impl Slot {
             Ok(committed) => machine.applied(me, committed.durable),
             Err(error) => {
                 *own_error = Some(error.to_string());
-                machine.failed(me, false)
+                own_failed(machine, me, error)
             }
         };
         self.send(&sends, at, desk, sending);
@@ -240,6 +240,8 @@ impl Slot {
                 let asks = machine.damaged(node);
                 self.ask(&asks, at, sending);
             }
+            // Its store failed: the copy may be there after a restart.
+            (Run::Put { .. }, Answer::Refused(Refusal::Storage)) => self.failed(node, true, at, desk, sending),
             _ => self.failed(node, false, at, desk, sending),
         }
     }
@@ -350,11 +352,37 @@ impl Slot {
     }
 }
 
+/// This node's own store failed.
+fn own_failed(machine: &mut put::Put, me: u16, error: &StorageError) -> put::Sends {
+    machine.failed(me, error.is_in_doubt())
+}
+
 /// What is known of a write that missed its quorum.
 fn put_failure(machine: &put::Put, own_error: Option<&str>) -> Failure {
     let (acknowledged, needed) = (machine.acknowledged(), machine.needed());
     match own_error {
         Some(error) if acknowledged == 0 && !machine.unsure() => Failure::Storage(error.to_owned()),
         _ => Failure::WriteUnsure { acknowledged, needed },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quorum::Candidate;
+
+    #[test]
+    fn only_a_store_that_surely_wrote_nothing_says_that_nothing_was_changed() {
+        let failure = |error: StorageError| {
+            let alone = [Candidate { node: 0, home: true, reachable: true }].into_iter().collect();
+            let wanted = put::Wanted { n: 1, w: 1, dw: 0, sloppy: true };
+            let (mut machine, _) = put::Put::start(0, alone, wanted).unwrap();
+            own_failed(&mut machine, 0, &error);
+            put_failure(&machine, Some(&error.to_string()))
+        };
+        let unsure = Failure::WriteUnsure { acknowledged: 0, needed: 1 };
+        assert_eq!(failure(StorageError::Write { why: "disk".into() }), unsure);
+        assert_eq!(failure(StorageError::Overtaken), unsure);
+        assert_eq!(failure(StorageError::Poisoned), Failure::Storage(StorageError::Poisoned.to_string()));
     }
 }

@@ -44,6 +44,13 @@ pub enum StorageError {
     Stopped,
 }
 
+impl StorageError {
+    /// Whether the write it speaks of may be stored all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, StorageError::Write { .. } | StorageError::Overtaken)
+    }
+}
+
 /// A data directory that cannot be used as it is. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
