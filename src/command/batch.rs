@@ -81,8 +81,7 @@ impl Slot {
         Some(Answer { reply, protocol: self.protocol })
     }
 
-    /// Takes the answer of a unit; `part`: of one key among others. An error of the parts is the answer of the whole: the
-    /// first that leaves a write in doubt, or else the first.
+    /// Takes a unit's answer; `part`: of one key among others. The first error in doubt speaks, or else the first.
     fn take(&mut self, reply: Reply, part: bool) {
         self.left -= 1;
         if let (Reply::Integer(count), true) = (&reply, part) {
@@ -373,8 +372,7 @@ mod tests {
     fn a_key_that_failed_does_not_deny_those_that_were_deleted() {
         let refused = Reply::error("NOREPLICAS too few; nothing was changed; try again");
         let unsure = Reply::error("NOQUORUM 1 of 2; the write may still take effect; read");
-        let none = Reply::Integer(0);
-        let one = Reply::Integer(1);
+        let (none, one) = (Reply::Integer(0), Reply::Integer(1));
         assert_eq!(del(&[one.clone(), none.clone(), one.clone()]), Reply::Integer(2));
         assert_eq!(del(&[none.clone(), refused.clone(), none.clone()]), refused, "nothing was changed indeed");
         assert_eq!(del(&[refused.clone(), unsure.clone(), none.clone()]), unsure, "the one in doubt speaks");
