@@ -88,6 +88,7 @@ impl Committer {
         for submission in group.drain(..) {
             let parts = submission.parts;
             core.counters.queued_bytes.fetch_sub(parts.bytes, Ordering::AcqRel);
+            core.others.arrived(&parts.others);
             let overtaken = parts.failures_seen.is_some_and(|seen| seen != failures);
             let verdict = match (&result, parts.refused) {
                 (_, Some(refused)) => Err(refused),
@@ -137,8 +138,10 @@ impl Committer {
             key: BATCH_KEY,
             value: Some(Bytes::copy_from_slice(&next.encode())),
         });
+        let (added, removed) = self.hints_changed(core);
         let begun = Instant::now();
         core.engine.commit(&self.writes, sync)?;
+        core.counters.hints_changed(added, removed);
         self.last = next;
         self.dirty = true;
         core.counters.committed(next.number, count);
@@ -146,6 +149,19 @@ impl Committer {
             self.synced(core, begun);
         }
         Ok(())
+    }
+
+    /// How many hints these writes add and remove. A hint that cannot be looked up counts as unchanged.
+    fn hints_changed(&self, core: &Core) -> (u64, u64) {
+        let hints = self.writes.iter().filter(|write| write.space == Space::Hints);
+        hints.fold((0, 0), |(added, removed), write| {
+            let here = core.engine.get(Space::Hints, &write.key).map(|value| value.is_some());
+            match (here, write.value.is_some()) {
+                (Ok(false), true) => (added + 1, removed),
+                (Ok(true), false) => (added, removed + 1),
+                _ => (added, removed),
+            }
+        })
     }
 
     /// Makes everything committed durable, if there is anything that is not.

@@ -90,7 +90,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let marked = home.mark_found().filter(|_| lasting).unwrap_or_default();
     let onwards = if marked.number > last.number { marked } else { last };
     let store = Store::new(engine, settings.store, lasting.then(|| home.clone()), onwards)
-        .map_err(|error| failed(format!("its thread could not be started: {error}")))?;
+        .map_err(|error| failed(format!("its hints could not be counted, or its thread not be started: {error}")))?;
     Ok(Opened {
         store: Arc::new(store),
         node_id: home.node_id(),
