@@ -8,9 +8,9 @@
 //! - Event and time in, effects out. The driver tells which homes parcels are kept for ([`Handoff::found`]), asks what to
 //!   carry now ([`Handoff::next`]) and tells how it went ([`Handoff::carried`]).
 //! - At most one page is under way for a home, [`Settings::pages_max`] in all. Homes take turns.
-//! - A page that broke off is carried again from its beginning; after each failure the pause for that home doubles, up to
-//!   [`Settings::pause_max_ms`]. A home whose lamp goes on is tried at once.
-//! - A home is done when a whole pass over its hints has left nothing behind.
+//! - A page that broke off is carried again from its beginning. A home is done when a whole pass over its hints has left
+//!   nothing behind; else there is another pass.
+//! - The pause before either doubles each time, up to [`Settings::pause_max_ms`]. A home whose lamp goes on is tried at once.
 //! - Bytes are counted after the fact: a page may overdraw, and nothing more is carried until the debt is paid.
 //!
 //! # What it refuses to do
@@ -83,6 +83,8 @@ struct Home {
     after: Option<Bytes>,
     /// Something was left behind in this pass.
     left: bool,
+    /// Passes in a row that left something behind.
+    passes_left: u32,
 }
 
 /// The machine. See the module.
@@ -124,7 +126,7 @@ impl Handoff {
         for (tag, home) in &mut self.homes {
             let lit = reachable(*tag);
             if lit && !home.reachable {
-                (home.not_before_ms, home.failures) = (0, 0);
+                (home.not_before_ms, home.failures, home.passes_left) = (0, 0, 0);
             }
             home.reachable = lit;
         }
@@ -144,14 +146,12 @@ impl Handoff {
     pub fn carried(&mut self, tag: NodeTag, carried: Carried, now_ms: u64) {
         self.pay(now_ms);
         self.credit_bytes = self.credit_bytes.saturating_sub_unsigned(carried.bytes);
-        let pause = self.settings.pause_min_ms;
         let Some(home) = self.homes.get_mut(&tag).filter(|home| home.under_way) else { return };
         self.under_way -= 1;
         home.under_way = false;
         match carried.end {
             End::BrokeOff => {
-                let doubled = pause.saturating_mul(1 << home.failures.min(20)).min(self.settings.pause_max_ms);
-                home.not_before_ms = now_ms.saturating_add(doubled);
+                home.not_before_ms = now_ms.saturating_add(doubled(self.settings, home.failures));
                 home.failures = home.failures.saturating_add(1);
             }
             End::Tried { left, last: Some(last) } => {
@@ -166,7 +166,8 @@ impl Handoff {
                     return;
                 }
                 (home.after, home.left) = (None, false);
-                home.not_before_ms = now_ms.saturating_add(pause);
+                home.not_before_ms = now_ms.saturating_add(doubled(self.settings, home.passes_left));
+                home.passes_left = home.passes_left.saturating_add(1);
             }
         }
     }
@@ -192,4 +193,9 @@ impl Handoff {
         let most = i64::try_from(self.settings.burst_bytes).unwrap_or(i64::MAX);
         self.credit_bytes = self.credit_bytes.saturating_add_unsigned(earned).min(most);
     }
+}
+
+/// The pause after so many failures before this one.
+fn doubled(settings: Settings, failures: u32) -> u64 {
+    settings.pause_min_ms.saturating_mul(1 << failures.min(20)).min(settings.pause_max_ms)
 }
