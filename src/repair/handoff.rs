@@ -232,3 +232,82 @@ async fn let_go(replica: &Arc<Replica>, given: Vec<(bool, Kept)>) -> Result<usiz
     });
     deleting.await.unwrap_or(Err(StorageError::Stopped))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::NodeId;
+    use crate::handoff::ALL_HOMES;
+    use crate::key::Partitions;
+    use crate::membership::health::Health;
+    use crate::membership::view::Node;
+    use crate::policy::Policy;
+    use crate::ring::{Ring, RingMember};
+
+    /// Five members, N=3; no links.
+    fn view() -> View {
+        let ids: Vec<NodeId> = (1..=5).map(|n| NodeId([n; 20])).collect();
+        let member = |id: &NodeId| RingMember { id: *id, zone: String::new(), weight: 1, joined: 1, left: None };
+        let members: Vec<RingMember> = ids.iter().map(member).collect();
+        let node = |id: NodeId| Node {
+            id,
+            tag: id.tag(),
+            host: String::new(),
+            port: 0,
+            cluster_port: 0,
+            zone: String::new(),
+            weight: 1,
+            link: None,
+            health: Arc::new(Health::default()),
+        };
+        let policies = [Policy { n: 3, ..Policy::default() }; 16];
+        View {
+            me: 0,
+            nodes: ids.into_iter().map(node).collect(),
+            ring: Arc::new(Ring::new(&members, Partitions::new(16).unwrap())),
+            epoch: 1,
+            policies,
+            configured: policies,
+            cluster_name: String::new(),
+            cluster_id: 1,
+        }
+    }
+
+    #[test]
+    fn a_copy_goes_to_its_home_or_to_all_homes_when_that_is_none_any_more() {
+        let view = view();
+        let mut own = 0;
+        for at in 0..50u8 {
+            let key = StorageKey::new(0, &[at]).unwrap();
+            let homes = homes(&view, &key);
+            let others: Vec<usize> = homes.iter().copied().filter(|home| *home != view.me).collect();
+            own += usize::from(is_home(&view, &key));
+            for node in 0..view.nodes.len() {
+                let copy = Kept::new(view.nodes[node].tag, key.clone(), None);
+                let expected = match node {
+                    _ if !homes.contains(&node) => others.clone(),
+                    0 => vec![],
+                    _ => vec![node],
+                };
+                assert_eq!(targets(&view, &copy), expected, "key {at} for node {node} of {homes:?}");
+            }
+            for stray in [ALL_HOMES, NodeTag(77)] {
+                assert_eq!(targets(&view, &Kept::new(stray, key.clone(), None)), others);
+            }
+        }
+        assert!((1..50).contains(&own));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_left_and_only_a_home_of_its_own_ends_the_page() {
+        let view = view();
+        let key = (0..50u8).map(|at| StorageKey::new(0, &[at]).unwrap()).find(|key| !is_home(&view, key)).unwrap();
+        let record = crate::object::record::Record::default().encode();
+        let home = homes(&view, &key)[0];
+        let single = send(&view, &[Kept::new(view.nodes[home].tag, key.clone(), Some(record.clone()))]).await;
+        assert_eq!((single.taken, single.failed, single.broke_off), (vec![false], true, true));
+        let all = [Kept::new(ALL_HOMES, key.clone(), Some(record)), Kept::new(ALL_HOMES, key, None)];
+        let all = send(&view, &all).await;
+        assert_eq!((all.taken, all.failed, all.broke_off), (vec![false, true], true, false));
+    }
+}

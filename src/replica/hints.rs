@@ -70,6 +70,11 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// A copy of a key, as its record is now.
+    pub fn new(home: NodeTag, key: StorageKey, record: Option<Bytes>) -> Kept {
+        Kept { home, key, record }
+    }
+
     /// The object's bytes; none: there is nothing any more.
     pub fn object(&self) -> Option<Bytes> {
         self.record.as_ref().map(object_bytes)
@@ -148,7 +153,7 @@ impl Replica {
                 continue;
             }
             bytes += key.as_bytes().len() + record.as_ref().map_or(0, Bytes::len);
-            page.kept.push(Kept { home, key, record });
+            page.kept.push(Kept::new(home, key, record));
         }
         if looked < names.len() || names.len() == keys_max {
             page.last = looked.checked_sub(1).map(|last| names[last].clone());

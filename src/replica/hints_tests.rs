@@ -7,14 +7,19 @@ use crate::causality::{Hlc, NodeTag};
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
 use crate::message::operation::Basis;
+use crate::object::Object;
 use crate::object::record::Record;
 use crate::policy::Conflict;
-use crate::replica::clock::wall_ms;
+use crate::replica::clock::{NodeClock, wall_ms};
 use crate::storage::batch::Batch;
 use crate::storage::engine::{Engine, Space, Write};
+use crate::storage::mark::BatchMark;
 use crate::storage::memory::MemoryEngine;
+use crate::storage::store::{Store, StoreSettings};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const A: NodeTag = NodeTag(9);
 const B: NodeTag = NodeTag(u64::MAX);
@@ -167,4 +172,58 @@ fn pages_are_bounded_and_another_life_finds_them_again() {
     }
     let record = replica.store().get(key().as_bytes()).unwrap().unwrap();
     assert_eq!(Record::decode(&record).unwrap().object, replica.read(&key()).unwrap());
+}
+
+/// Writers note hints while somebody delivers them: what was written is, in the end, with the home or still kept for it;
+/// no object stays without its hint.
+#[test]
+fn deliveries_and_writes_that_cross_lose_nothing() {
+    const KEYS: usize = 3;
+    const WRITES: usize = 300;
+    let store =
+        Store::new(Arc::new(MemoryEngine::new()), StoreSettings::default(), None, BatchMark::default()).unwrap();
+    let clock = NodeClock::new(Hlc::from_ms(wall_ms()), Hlc(u64::MAX), 500);
+    let replica = Arc::new(Replica::new(Arc::new(store), NodeTag(7), clock, Hlc(0), 1000));
+    let keys: Vec<StorageKey> = (0..KEYS).map(|at| StorageKey::new(0, &[at as u8]).unwrap()).collect();
+    let stop = AtomicBool::new(false);
+    let mut home: BTreeMap<StorageKey, Object> = BTreeMap::new();
+    let mut deliver = |replica: &Arc<Replica>| {
+        replica.store().settle().unwrap();
+        for kept in kept(replica, A) {
+            let Some(object) = kept.object() else {
+                give_back(replica, &kept, false);
+                continue;
+            };
+            let merged = home.remove(&kept.key).unwrap_or_default();
+            home.insert(kept.key.clone(), merged.merge(Object::decode(&object).unwrap(), Conflict::Siblings));
+            give_back(replica, &kept, false);
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    for at in 0..WRITES {
+                        keep(&replica, &keys[at % KEYS], "value", A);
+                    }
+                })
+            })
+            .collect();
+        let delivering = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                deliver(&replica);
+            }
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        stop.store(true, Ordering::Relaxed);
+        delivering.join().unwrap();
+    });
+    replica.store().settle().unwrap();
+    let objects: Vec<bool> = keys.iter().map(|key| replica.store().get(key.as_bytes()).unwrap().is_some()).collect();
+    let hinted: Vec<bool> = keys.iter().map(|key| kept(&replica, A).iter().any(|kept| kept.key == *key)).collect();
+    assert!(objects.iter().zip(&hinted).all(|(object, hinted)| !object || *hinted), "{objects:?} {hinted:?}");
+    deliver(&replica);
+    let written: usize = home.values().map(|object| object.siblings.len()).sum();
+    assert_eq!((written, hints(&replica), replica.keyspace(0)), (2 * WRITES, 0, (0, 0)));
+    assert!(keys.iter().all(|key| replica.store().get(key.as_bytes()).unwrap().is_none()));
 }
