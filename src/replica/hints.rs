@@ -28,7 +28,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Enough that a handful of threads rarely meet.
 const STRIPES: usize = 128;
@@ -39,11 +39,17 @@ pub(super) struct Hints {
     stripes: Box<[Mutex<()>]>,
     /// Homes for which hints were found or noted in this life; at most as many as there ever were members.
     homes: RwLock<BTreeSet<NodeTag>>,
+    /// Nothing is let go of any more.
+    closed: AtomicBool,
 }
 
 impl Default for Hints {
     fn default() -> Hints {
-        Hints { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), homes: RwLock::default() }
+        Hints {
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            homes: RwLock::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -183,6 +189,9 @@ impl Replica {
     /// the disk.
     pub fn give_back(self: &Arc<Self>, kept: &Kept, is_home: bool, done: Done) -> Result<bool, StorageError> {
         let held = self.hints.lock(&kept.key);
+        if self.hints.closed.load(Ordering::Acquire) {
+            return Err(StorageError::Stopped);
+        }
         let keeps = is_home || self.is_kept_for_others(kept)?;
         let mut batch = Batch::new();
         let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
@@ -203,6 +212,13 @@ impl Replica {
         self.submit(batch, false, done);
         drop(held);
         Ok(same)
+    }
+
+    /// Lets go of nothing from now on: whatever counts the keys after this counts them right. Waits for deletions that
+    /// have begun.
+    pub fn stop_giving_back(&self) {
+        self.hints.closed.store(true, Ordering::Release);
+        self.hints.stripes.iter().for_each(|stripe| drop(stripe.lock()));
     }
 
     /// Whether there is, or may soon be, a hint for another home beside this one.

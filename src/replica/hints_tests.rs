@@ -13,6 +13,7 @@ use crate::policy::Conflict;
 use crate::replica::clock::{NodeClock, wall_ms};
 use crate::storage::batch::Batch;
 use crate::storage::engine::{Engine, Space, Write};
+use crate::storage::error::StorageError;
 use crate::storage::mark::BatchMark;
 use crate::storage::memory::MemoryEngine;
 use crate::storage::store::{Store, StoreSettings};
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const A: NodeTag = NodeTag(9);
 const B: NodeTag = NodeTag(u64::MAX);
@@ -33,6 +35,8 @@ fn keep(replica: &Arc<Replica>, key: &StorageKey, text: &'static str, home: Node
     let mut batch = Batch::new();
     let blind = value(text, Basis::Nothing);
     replica.put(&mut batch, key, &blind, Conflict::Siblings, Some(home), wall_ms()).unwrap();
+    // A chance for others to come in between.
+    std::thread::yield_now();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
 }
 
@@ -118,6 +122,16 @@ fn a_hint_on_its_way_keeps_the_record() {
 }
 
 #[test]
+fn nothing_goes_after_the_stop() {
+    let (_, replica) = replica();
+    keep(&replica, &key(), "one", A);
+    let page = kept(&replica, A);
+    replica.stop_giving_back();
+    assert_eq!(replica.give_back(&page[0], false, Box::new(drop)), Err(StorageError::Stopped));
+    assert_eq!((hints(&replica), holds(&replica)), (1, true));
+}
+
+#[test]
 fn a_hint_without_an_object_just_goes() {
     let (engine, replica) = replica();
     keep(&replica, &key(), "one", A);
@@ -174,6 +188,26 @@ fn pages_are_bounded_and_another_life_finds_them_again() {
     assert_eq!(Record::decode(&record).unwrap().object, replica.read(&key()).unwrap());
 }
 
+#[test]
+fn a_write_with_a_hint_and_a_delivery_wait_for_each_other() {
+    let (_, replica) = replica();
+    keep(&replica, &key(), "one", A);
+    let page = kept(&replica, A);
+    let held = replica.hints.hold(&key(), Some(B));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| keep(&replica, &key(), "two", A));
+        let delivery = scope.spawn(|| give_back(&replica, &page[0], false));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!writer.is_finished() && !delivery.is_finished());
+        // Whoever notes nothing waits for nobody.
+        put(&replica, &value("three", Basis::Local)).unwrap();
+        drop(held);
+        writer.join().unwrap();
+        assert!(!delivery.join().unwrap(), "the object is another now");
+    });
+    assert_eq!(hints(&replica), 1);
+}
+
 /// Writers note hints while somebody delivers them: what was written is, in the end, with the home or still kept for it;
 /// no object stays without its hint.
 #[test]
@@ -183,7 +217,7 @@ fn deliveries_and_writes_that_cross_lose_nothing() {
     let store =
         Store::new(Arc::new(MemoryEngine::new()), StoreSettings::default(), None, BatchMark::default()).unwrap();
     let clock = NodeClock::new(Hlc::from_ms(wall_ms()), Hlc(u64::MAX), 500);
-    let replica = Arc::new(Replica::new(Arc::new(store), NodeTag(7), clock, Hlc(0), 1000));
+    let replica = Arc::new(Replica::new(Arc::new(store), NodeTag(7), clock, Hlc(0), 10_000));
     let keys: Vec<StorageKey> = (0..KEYS).map(|at| StorageKey::new(0, &[at as u8]).unwrap()).collect();
     let stop = AtomicBool::new(false);
     let mut home: BTreeMap<StorageKey, Object> = BTreeMap::new();
@@ -223,6 +257,7 @@ fn deliveries_and_writes_that_cross_lose_nothing() {
     let hinted: Vec<bool> = keys.iter().map(|key| kept(&replica, A).iter().any(|kept| kept.key == *key)).collect();
     assert!(objects.iter().zip(&hinted).all(|(object, hinted)| !object || *hinted), "{objects:?} {hinted:?}");
     deliver(&replica);
+    replica.store().settle().unwrap();
     let written: usize = home.values().map(|object| object.siblings.len()).sum();
     assert_eq!((written, hints(&replica), replica.keyspace(0)), (2 * WRITES, 0, (0, 0)));
     assert!(keys.iter().all(|key| replica.store().get(key.as_bytes()).unwrap().is_none()));
