@@ -94,7 +94,8 @@ fn a_returned_home_gets_what_it_missed_and_fallbacks_let_go() {
     let (mut cluster, keys) = written_without_one(&[]);
     let missed = keys.iter().filter(|(_, homes)| homes.contains(&AWAY)).count();
     let kept: usize = pending(&cluster, &[0, 1, 2, 3]).iter().sum();
-    assert_eq!(kept, missed, "one hint for each key that the dead node is home of");
+    // More, when a living node was so slow that it was stood in for, too.
+    assert!(kept >= missed, "{kept} hints for {missed} keys that the dead node is home of");
     let (key, homes) = keys.iter().find(|(_, homes)| homes.contains(&AWAY)).expect("it is home of some");
     let holders = (0..AWAY).filter(|at| !homes.contains(at) && local(&cluster, *at, key).is_some());
     assert_eq!(holders.count(), 1, "one fallback holds {key}");
@@ -102,9 +103,9 @@ fn a_returned_home_gets_what_it_missed_and_fallbacks_let_go() {
     wait_until_delivered(&cluster);
     assert_at_home(&cluster, &keys, "v");
     let delivered: usize = (0..AWAY).map(|at| info(&cluster, at, "hints_delivered")).sum();
-    assert_eq!(delivered, missed);
+    assert!(delivered >= missed, "{delivered} of {missed} delivered");
     let given_back: usize = (0..AWAY).map(|at| info(&cluster, at, "copies_given_back")).sum();
-    assert_eq!(given_back, missed, "each was held by no home");
+    assert!(given_back >= missed, "{given_back} of {missed} were let go of by nodes that are no homes");
 }
 
 /// The same, but whoever keeps copies for the dead home is killed, too, before it can deliver: started again, it knows how
