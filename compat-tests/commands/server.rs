@@ -311,3 +311,14 @@ fn wait_counts_replicas() {
     connection.done("SET k w");
     assert_eq!(connection.run("WAIT 2 200").integer(), 1);
 }
+
+/// WAIT counts the replicas of writes that another node had to coordinate, too.
+#[test]
+fn wait_counts_replicas_of_forwarded_writes() {
+    let cluster = Cluster::start(5, &[]);
+    let mut connection = cluster.connect(0);
+    for key in 0..12 {
+        connection.done(&format!("SET key:{key} v"));
+        assert_eq!(connection.run("WAIT 2 5000").integer(), 2, "key:{key}");
+    }
+}

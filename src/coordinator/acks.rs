@@ -11,8 +11,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Rounds remembered while their last answers are on the way; beyond that the oldest counts as it stands.
-const ROUNDS_MAX: usize = 256;
+/// Rounds remembered while their last answers are on the way, or could be asked for; beyond that the oldest counts as it
+/// stands.
+const ROUNDS_MAX: usize = 64;
+
+/// How often the replicas of writes that another coordinator ran are asked.
+const CONFIRM_EVERY: Duration = Duration::from_millis(20);
 
 /// One connection's record. Cheap when nobody waits.
 #[derive(Default)]
@@ -43,6 +47,11 @@ impl Log {
             self.open.pop_front();
             self.fold(acknowledged);
         }
+    }
+
+    /// Rounds with writes that another coordinator ran.
+    fn away(&self) -> Vec<Arc<Round>> {
+        self.open.iter().filter(|round| round.is_away()).cloned().collect()
     }
 
     fn standing(&self) -> Option<usize> {
@@ -77,8 +86,17 @@ impl AckLog {
             if standing >= replicas {
                 return self.answer(standing);
             }
-            let late = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, rung).await.is_err(),
+            let away = self.log.lock().away();
+            for round in &away {
+                round.confirm_away().await;
+            }
+            if !away.is_empty() && self.log.lock().standing().unwrap_or(all) >= replicas {
+                continue;
+            }
+            // Nobody rings for what another coordinator's replicas do: look again soon.
+            let soon = (!away.is_empty()).then(|| Instant::now() + CONFIRM_EVERY);
+            let late = match [deadline, soon].into_iter().flatten().min() {
+                Some(until) => tokio::time::timeout_at(until, rung).await.is_err() && deadline == Some(until),
                 None => {
                     rung.await;
                     false

@@ -40,6 +40,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a client that waits for a peer's link looks whether that peer can still be reached.
 const HANGING_CHECK: Duration = Duration::from_millis(20);
@@ -102,14 +103,15 @@ impl Coordinator {
         forwarding: Forwarding,
     ) -> Vec<Outcome> {
         let mut avoid: SmallVec<[u16; 4]> = SmallVec::new();
-        let (mut outcomes, mut unplaced) = self.round(operations, acks, forwarding, &mut avoid).await;
+        let deadline = Instant::now() + self.request_timeout();
+        let (mut outcomes, mut unplaced) = self.round(operations, acks, forwarding, deadline, &mut avoid).await;
         for placing in 1..=PLACINGS_MAX {
-            if unplaced.is_empty() {
+            if unplaced.is_empty() || Instant::now() >= deadline {
                 break;
             }
             let (places, operations): (Vec<usize>, Vec<Operation>) = unplaced.into_iter().unzip();
             let forwarding = if placing == PLACINGS_MAX { Forwarding::Never } else { forwarding };
-            let (more, still) = self.round(operations, acks, forwarding, &mut avoid).await;
+            let (more, still) = self.round(operations, acks, forwarding, deadline, &mut avoid).await;
             for (place, outcome) in places.iter().zip(more) {
                 outcomes[*place] = outcome;
             }
@@ -124,9 +126,10 @@ impl Coordinator {
         operations: Vec<Operation>,
         acks: Option<&AckLog>,
         forwarding: Forwarding,
+        deadline: Instant,
         avoid: &mut SmallVec<[u16; 4]>,
     ) -> (Vec<Outcome>, Vec<(usize, Operation)>) {
-        let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, avoid);
+        let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, deadline, avoid);
         if let Some(finished) = round.finished() {
             // The sender lives in the round, which we hold: this cannot fail.
             let _ = finished.await;

@@ -30,8 +30,8 @@ use tokio::time::Instant;
 pub struct Round {
     coordinator: Arc<Coordinator>,
     view: Arc<View>,
-    begun: Instant,
-    timeout: Duration,
+    /// When its operations fail that are still undecided.
+    deadline: Instant,
     bell: Option<Arc<Notify>>,
     state: Mutex<State>,
 }
@@ -49,6 +49,7 @@ impl Round {
         operations: Vec<Operation>,
         bell: Option<Arc<Notify>>,
         forwarding: Forwarding,
+        deadline: Instant,
         avoid: &[u16],
     ) -> Arc<Round> {
         let view = coordinator.view();
@@ -60,8 +61,7 @@ impl Round {
         let round = Arc::new(Round {
             coordinator: coordinator.clone(),
             view,
-            begun: Instant::now(),
-            timeout: coordinator.request_timeout(),
+            deadline,
             bell,
             state: Mutex::new(State { slots, undecided, waiter: None }),
         });
@@ -99,6 +99,28 @@ impl Round {
         (least, state.slots.iter().all(Slot::is_settled))
     }
 
+    /// Whether another coordinator ran some of its writes and more replicas may have them than it said.
+    pub fn is_away(&self) -> bool {
+        self.state.lock().slots.iter().any(|slot| slot.away_write().is_some())
+    }
+
+    /// Asks the homes of writes that another coordinator ran which of them have it by now.
+    pub async fn confirm_away(&self) {
+        let writes: Vec<_> = {
+            let state = self.state.lock();
+            let away = |(at, slot): (usize, &Slot)| slot.away_write().map(|(key, context)| (at, key, context));
+            state.slots.iter().enumerate().filter_map(away).collect()
+        };
+        for (at, key, context) in writes {
+            let (holders, homes) = self.coordinator.holders(&key, &context).await;
+            self.state.lock().slots[at].confirmed(holders, homes);
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Commits this node's own writes.
     fn commit(self: &Arc<Self>, batch: Batch, sync: bool, slots: Vec<u32>) {
         let round = self.clone();
@@ -119,7 +141,7 @@ impl Round {
                 continue;
             }
             let round = self.clone();
-            let left = self.timeout.saturating_sub(self.begun.elapsed());
+            let left = self.left();
             // Leave time to turn to another node, if there is one.
             let timeout = if hurry { left * 2 / 5 } else { left };
             let done = move |result| round.answered(node, &slots, result);
@@ -131,7 +153,7 @@ impl Round {
         for (node, requests) in sending.repairs {
             self.coordinator.stats.read_repairs.fetch_add(requests.count() as u64, Ordering::Relaxed);
             if let Some(link) = &self.view.nodes[usize::from(node)].link {
-                link.call(requests.into_body(), self.timeout, Box::new(|_| {}));
+                link.call(requests.into_body(), self.coordinator.request_timeout(), Box::new(|_| {}));
             }
         }
         if !sending.own_repairs.is_empty() {
@@ -236,7 +258,7 @@ impl Round {
             });
         };
         match &self.view.nodes[usize::from(node)].link {
-            Some(link) => link.call(body, self.timeout, Box::new(done)),
+            Some(link) => link.call(body, self.left(), Box::new(done)),
             None => done(Err(CallError::NotSent)),
         }
     }

@@ -1,7 +1,7 @@
 //! One operation of a round: its machine, what it has gathered to send, and how it ended.
 
 use super::Coordinator;
-use crate::causality::NodeTag;
+use crate::causality::{Context, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::{Answer, Requests};
@@ -72,8 +72,10 @@ pub enum Run {
     Away {
         /// Kept to be placed anew.
         operation: Option<Operation>,
-        /// W, or zero for a read.
+        /// Replicas known to have acknowledged: W once it is written; zero for a read.
         w: u8,
+        /// The context of the write, by which its replicas can be asked for it.
+        written: Option<Context>,
     },
     /// Ended before it started.
     Over,
@@ -135,9 +137,31 @@ impl Slot {
         self.decided
     }
 
-    /// Whether no answer is on the way that WAIT could count.
+    /// Whether WAIT could not count more than it does now.
     pub fn is_settled(&self) -> bool {
-        !matches!(&self.run, Run::Put { machine, .. } if !machine.settled())
+        match &self.run {
+            Run::Put { machine, .. } => machine.settled(),
+            Run::Away { written, .. } => written.is_none(),
+            Run::Get { .. } | Run::Over => true,
+        }
+    }
+
+    /// A write that another coordinator ran, to ask its replicas about.
+    pub fn away_write(&self) -> Option<(StorageKey, Context)> {
+        match &self.run {
+            Run::Away { written: Some(context), .. } => Some((self.key.clone(), context.clone())),
+            _ => None,
+        }
+    }
+
+    /// So many of `homes` replicas hold the write that another coordinator ran.
+    pub fn confirmed(&mut self, holders: u8, homes: u8) {
+        if let Run::Away { w, written, .. } = &mut self.run {
+            *w = (*w).max(holders);
+            if holders >= homes {
+                *written = None;
+            }
+        }
     }
 
     /// How many replicas beside the coordinator acknowledged the write; none for a read.
@@ -233,16 +257,24 @@ impl Slot {
 
     /// The other coordinator has answered.
     pub fn end(&mut self, outcome: Outcome) {
+        if let Run::Away { operation, written, w } = &mut self.run {
+            *operation = None;
+            *written = match &outcome {
+                Outcome::Written(context) => Some(context.clone()),
+                _ => None,
+            };
+            // What failed is not waited for.
+            if written.is_none() {
+                *w = 0;
+            }
+        }
         self.ended = Some(Ended::Outcome(outcome));
         self.decided = true;
-        if let Run::Away { operation, .. } = &mut self.run {
-            *operation = None;
-        }
     }
 
     /// The other coordinator did not answer. A write it may have got is not repeated.
     pub fn unforwarded(&mut self, node: u16, error: &CallError) {
-        let Run::Away { operation, w } = &mut self.run else { return };
+        let Run::Away { operation, w, .. } = &mut self.run else { return };
         let again = *w == 0 || matches!(error, CallError::NotSent);
         self.ended = Some(match operation.take().filter(|_| again) {
             Some(operation) => Ended::Unplaced(operation, node),
@@ -280,8 +312,7 @@ impl Slot {
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();
-                let now_ms = desk.coordinator.now_ms();
-                if object.siblings.len() > 1 && object.live(now_ms).count() > 1 {
+                if object.siblings.len() > 1 && object.live(desk.coordinator.now_ms()).count() > 1 {
                     desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
                 }
                 Outcome::Got(object)

@@ -56,7 +56,7 @@ impl<'a> Starting<'a> {
                 }
                 let w = if matches!(operation.act, Act::Get) { 0 } else { policy.w };
                 let key = operation.key.clone();
-                Slot::new(key, Run::Away { operation: Some(operation), w })
+                Slot::new(key, Run::Away { operation: Some(operation), w, written: None })
             }
             Place::Here(candidates) => match operation.act {
                 Act::Get => self.begin_get(at, operation.key, policy, candidates),
@@ -78,7 +78,10 @@ impl<'a> Starting<'a> {
             asks.remove(0);
             match self.desk.coordinator.replica.read_as_home(&key) {
                 Ok(object) => {
-                    own = object.digest(&key);
+                    // Only other replicas are told what is here.
+                    if policy.r > 1 {
+                        own = object.digest(&key);
+                    }
                     machine.answered(&key, me, own, Some(object));
                 }
                 Err(_) => asks.extend(machine.failed(me)),

@@ -3,6 +3,7 @@
 use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
 use super::{COUNTS_FILE, Node};
+use crate::causality::Hlc;
 use crate::command::{Apply, Server};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
 use crate::coordinator::Coordinator;
@@ -29,6 +30,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// The name under which is kept from when on actors' births count (u64, little-endian).
+const BIRTHS_FILE: &str = "births";
 
 /// The name under which the member list is kept.
 const CLUSTER_FILE: &str = "cluster";
@@ -83,10 +87,9 @@ impl Node {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
         }
         membership.formed().await;
-        // A life after the first that begins with an empty or shortened store has lost what it acknowledged.
-        if opened.truncated || (opened.fresh && opened.start_number > 1) {
+        if opened.lost {
             replica.start_filling();
-            tasks.push(tokio::spawn(fill::run(membership.clone(), replica.clone())));
+            tasks.push(refill(membership.clone(), replica.clone(), home.clone()));
         }
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
@@ -145,18 +148,30 @@ fn fsync(setting: AppendFsync) -> Fsync {
 
 /// The clock starts at the lease of the last life, so that no stamp is given twice. After anything but a clean stop of a
 /// store that has all it had, the actors of earlier lives are void: this node may have forgotten what it wrote.
-fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, crate::causality::Hlc), StartError> {
+fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, Hlc), StartError> {
     let clock = NodeClock::new(opened.lease, opened.lease, config.max_clock_drift_ms);
     let lease = clock.next_lease();
     opened.home.write_lease(lease)?;
     clock.extend(lease);
-    let sound = opened.clean && !opened.truncated;
     if opened.truncated {
         tracing::error!("the storage has lost writes that were on disk (its journal was cut short); check this disk");
     }
-    // Above every stamp of the earlier lives, and below the first of this one.
-    let valid_from = if sound { crate::causality::Hlc(0) } else { opened.lease };
+    let valid_from = match opened.clean && !opened.truncated {
+        true => births_valid_from(&opened.home)?,
+        // Above every stamp of the earlier lives, and below the first of this one.
+        false => {
+            opened.home.write_sealed(BIRTHS_FILE, &opened.lease.0.to_le_bytes())?;
+            opened.lease
+        }
+    };
     Ok((clock, valid_from))
+}
+
+/// What the last unclean stop made void stays void through every clean one after it.
+fn births_valid_from(home: &Home) -> Result<Hlc, FileError> {
+    let saved = home.read_sealed(BIRTHS_FILE)?;
+    let saved = saved.and_then(|saved| saved.try_into().ok().map(u64::from_le_bytes));
+    Ok(Hlc(saved.unwrap_or_default()))
 }
 
 async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), StartError> {
@@ -243,6 +258,18 @@ fn save(home: Arc<Home>, state: Vec<u8>) -> Saving {
         match saved {
             Ok(saved) => saved.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
+        }
+    })
+}
+
+/// Fills the node up, then forgets that anything was lost.
+fn refill(membership: Arc<Membership>, replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        fill::run(membership, replica).await;
+        match tokio::task::spawn_blocking(move || Opened::refilled(&home)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
+            Err(error) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
         }
     })
 }

@@ -64,7 +64,12 @@ impl Get {
     /// A replica answered with what it holds; `None`: the same as the coordinator's own copy.
     pub fn answered(&mut self, key: &StorageKey, node: u16, own: Digest, object: Option<Object>) {
         let Some(at) = self.position(node) else { return };
-        let digest = object.as_ref().map_or(own, |object| object.digest(key));
+        // Digests are compared between answers: a lone one needs none.
+        let digest = match &object {
+            Some(object) if self.wanted.r > 1 => object.digest(key),
+            Some(_) => Digest::default(),
+            None => own,
+        };
         self.states[at] = State::Answered(digest);
         if let Some(object) = object {
             let merged = std::mem::take(&mut self.merged);
@@ -105,6 +110,9 @@ impl Get {
     /// The *homes* that answered with less than [`Get::merged`]: they are to be repaired (§5). Fallbacks are not: their
     /// copies are on loan.
     pub fn stale(&self, key: &StorageKey) -> SmallVec<[u16; 4]> {
+        if self.answers() < 2 {
+            return SmallVec::new();
+        }
         let whole = self.merged.digest(key);
         let stale = |state: &State| matches!(state, State::Answered(digest) if *digest != whole);
         let pairs = self.candidates.iter().zip(&self.states);

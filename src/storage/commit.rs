@@ -6,7 +6,7 @@
 //!   completes after that value is in the engine, even when the batch that made it was not submitted yet.
 //! - A group that fails takes its slips off the board, and with it fails every batch that was begun before: what those
 //!   were built on may be gone.
-//! - Every commit also writes [`BATCH_KEY`]: its number and a running checksum. After a sync the same goes to the mark
+//! - Every synced commit also writes [`BATCH_KEY`](super::mark::BATCH_KEY): its number and a running checksum. After a sync the same goes to the mark
 //!   beside the engine, so that an engine that forgot something is found out.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use super::error::StorageError;
 use super::mark::BatchMark;
 use super::overlay::Place;
 use super::queue::Submission;
-use super::store::{BATCH_KEY, Committed, Done, Fsync};
+use super::store::{Committed, Done, Fsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -133,13 +133,12 @@ impl Committer {
         }
         let next = self.last.next(&self.writes);
         let count = self.writes.len() as u64;
-        self.writes.push(Write {
-            space: Space::Meta,
-            key: BATCH_KEY,
-            value: Some(Bytes::copy_from_slice(&next.encode())),
-        });
         let (added, removed) = self.hints_changed(core);
         let begun = Instant::now();
+        // The mark beside the engine only ever names a synced batch, so only those carry theirs.
+        if sync {
+            self.writes.push(next.write());
+        }
         core.engine.commit(&self.writes, sync)?;
         core.counters.hints_changed(added, removed);
         self.last = next;
@@ -173,7 +172,7 @@ impl Committer {
         // A failed attempt counts as well: once a second is often enough to try.
         self.synced_at = begun;
         self.sync_failed = true;
-        core.engine.sync()?;
+        core.engine.commit(&[self.last.write()], true)?;
         self.synced(core, begun);
         Ok(())
     }

@@ -25,7 +25,7 @@ pub enum Space {
     Objects,
     /// Home node ‖ storage key → nothing.
     Hints,
-    /// The node's own notes. The key [`BATCH_KEY`](super::store::BATCH_KEY) is the store's.
+    /// The node's own notes. The key [`BATCH_KEY`](super::mark::BATCH_KEY) is the store's.
     Meta,
 }
 

@@ -89,6 +89,16 @@ pub fn write(dir: &Path, name: &str, body: &[u8]) -> Result<(), FileError> {
     replace(dir, name, &seal(name, body)).map_err(|error| FileError::failed(&path, error))
 }
 
+/// Removes the file `name`, durably; one that is not there is removed already.
+pub fn remove(dir: &Path, name: &str) -> Result<(), FileError> {
+    let path = dir.join(name);
+    let removed = match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed,
+    };
+    removed.and_then(|()| File::open(dir)?.sync_all()).map_err(|error| FileError::failed(&path, error))
+}
+
 /// Puts bytes in place of the file `name`, atomically and durably.
 pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = dir.join(format!(".{name}.tmp"));

@@ -188,6 +188,13 @@ impl Home {
         files::write(&self.dir, name, body)
     }
 
+    /// Removes a sealed file, durably; one that is not there is removed already.
+    pub fn remove_sealed(&self, name: &str) -> Result<(), FileError> {
+        check_name(name)?;
+        let _one_at_a_time = self.writing.lock();
+        files::remove(&self.dir, name)
+    }
+
     /// Renames the engine's folder to `objects.corrupt-<now_ms>` and forgets the mark, so that the next
     /// [`open`](super::open::open) starts empty under the old identity. The store must have been stopped and dropped.
     /// Returns the new name, or none if there was no such folder.

@@ -1,9 +1,13 @@
 //! The page number and the running total at the foot of each page of the ledger.
 //!
-//! Every engine commit carries one, and a copy lies beside the engine: a ledger whose last page is missing, or was
-//! replaced, then betrays itself.
+//! Every engine commit that is synced carries one, and a copy lies beside the engine: a ledger that lost a page it had
+//! synced, or whose last page was replaced, then betrays itself.
 
-use super::engine::Write;
+use super::engine::{Space, Write};
+use bytes::Bytes;
+
+/// The key in [`Space::Meta`] under which every synced commit leaves its number and checksum.
+pub const BATCH_KEY: Bytes = Bytes::from_static(b"batch");
 
 /// The last batch of an engine: its number, and a checksum over it and all batches before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,11 @@ impl BatchMark {
             hasher.update(write.value.as_deref().unwrap_or_default());
         }
         BatchMark { number, checksum: hasher.finalize() }
+    }
+
+    /// The engine's own copy of it.
+    pub fn write(&self) -> Write {
+        Write { space: Space::Meta, key: BATCH_KEY, value: Some(Bytes::copy_from_slice(&self.encode())) }
     }
 
     /// Number (big-endian u64), then checksum (big-endian u32).

@@ -20,9 +20,9 @@ use super::error::OpenError;
 use super::files::FileError;
 use super::fjall::{FjallEngine, FjallSettings};
 use super::home::Home;
-use super::mark::BatchMark;
+use super::mark::{BATCH_KEY, BatchMark};
 use super::memory::MemoryEngine;
-use super::store::{BATCH_KEY, Store, StoreSettings};
+use super::store::{Store, StoreSettings};
 
 /// Which engine a node uses.
 #[derive(Clone)]
@@ -66,8 +66,21 @@ pub struct Opened {
     pub clean: bool,
     /// The engine lacks something that had been fsynced (or nobody can tell).
     pub truncated: bool,
-    /// The engine is empty. With a start number above 1 that may be a wiped node.
+    /// The engine is empty.
     pub fresh: bool,
+    /// Copies were lost: the engine lacks something, or is empty in a life after the first, or [`Opened::refilled`] has not
+    /// been called since that was so.
+    pub lost: bool,
+}
+
+/// The name of the sealed file that is there from the discovery of a loss until all is made good.
+const LOST_FILE: &str = "lost";
+
+impl Opened {
+    /// What was lost has been made good, durably.
+    pub fn refilled(home: &Home) -> Result<(), FileError> {
+        home.remove_sealed(LOST_FILE)
+    }
 }
 
 /// Opens or creates a node's storage. Blocks, perhaps for seconds: the engine replays its journal.
@@ -85,10 +98,18 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let truncated = lasting && is_truncated(last, home.mark_found());
     let last = last.unwrap_or_default();
     let clean = lasting && !truncated && home.clean_found() == Some(last.number);
+    let lost = truncated || (fresh && home.start_number() > 1) || home.read_sealed(LOST_FILE)?.is_some();
+    if lost {
+        // Before the signs of it go: a crash while the loss is made good must not make it forgotten.
+        home.write_sealed(LOST_FILE, &[])?;
+    }
     home.begin()?;
     // A number is never given twice, even when the engine forgot that it was.
     let marked = home.mark_found().filter(|_| lasting).unwrap_or_default();
     let onwards = if marked.number > last.number { marked } else { last };
+    if lasting && (fresh || truncated) {
+        engine.commit(&[onwards.write()], true).map_err(|error| failed(error.to_string()))?;
+    }
     let store = Store::new(engine, settings.store, lasting.then(|| home.clone()), onwards)
         .map_err(|error| failed(format!("its hints could not be counted, or its thread not be started: {error}")))?;
     Ok(Opened {
@@ -99,6 +120,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
         clean,
         truncated,
         fresh,
+        lost,
         home,
     })
 }

@@ -81,33 +81,54 @@ fn a_killed_node_has_what_it_acknowledged_and_is_not_clean() {
 }
 
 #[test]
-fn an_engine_behind_its_mark_is_truncated_until_it_has_synced_something_new() {
+fn an_engine_behind_its_mark_is_noticed_and_the_loss_stays_known_until_it_is_made_good() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(settings(dir.path())).unwrap();
+    assert!(!opened.lost);
     put(&opened.store, "a", "1");
     opened.store.stop();
     drop(opened);
-    let mark = |number| {
-        let home = Home::open(dir.path(), "north", None).unwrap();
-        home.write_mark(BatchMark { number, ..home.mark_found().unwrap() }).unwrap();
-    };
-    mark(900);
-    for start in [2, 3] {
-        let opened = open(settings(dir.path())).unwrap();
-        assert_eq!(condition(&opened), (start, false, true, false));
-        opened.store.stop();
-    }
+    let home = Home::open(dir.path(), "north", None).unwrap();
+    home.write_mark(BatchMark { number: 900, ..home.mark_found().unwrap() }).unwrap();
+    drop(home);
     let opened = open(settings(dir.path())).unwrap();
+    assert_eq!((condition(&opened), opened.lost), ((2, false, true, false), true));
+    assert!(opened.store.stats().number >= 900, "no number is given twice");
+    drop(opened);
+    // A crash before the loss was made good.
+    let opened = open(settings(dir.path())).unwrap();
+    assert_eq!((opened.truncated, opened.lost), (false, true));
     put(&opened.store, "filling", "yes");
-    assert!(opened.store.stats().number > 900);
+    Opened::refilled(&opened.home).unwrap();
     opened.store.stop();
     drop(opened);
-    assert_eq!(condition(&open(settings(dir.path())).unwrap()), (5, true, false, false));
+    let opened = open(settings(dir.path())).unwrap();
+    assert_eq!((condition(&opened), opened.lost), ((4, true, false, false), false));
+    drop(opened);
 
     let home = Home::open(dir.path(), "north", None).unwrap();
     home.write_mark(BatchMark { checksum: 1, ..home.mark_found().unwrap() }).unwrap();
     drop(home);
     assert!(open(settings(dir.path())).unwrap().truncated, "same number, other history");
+}
+
+#[test]
+fn a_node_killed_before_its_first_sync_has_lost_nothing_and_a_wiped_one_has() {
+    let (dir, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings_at =
+        |dir: &Path| Settings { store: StoreSettings { fsync: Fsync::No, ..settings(dir).store }, ..settings(dir) };
+    let opened = open(settings_at(dir.path())).unwrap();
+    let mut batch = Batch::new();
+    opened.store.update(&mut batch, Bytes::from_static(b"a"), |_| ((), Some(Bytes::from_static(b"1")))).unwrap();
+    opened.store.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
+    opened.store.settle().unwrap();
+    copy(dir.path(), killed.path());
+    let after = open(settings_at(killed.path())).unwrap();
+    assert_eq!((get(&after.store, "a"), after.fresh, after.lost), (Some("1".into()), false, false));
+    after.store.stop();
+    drop(after);
+    fs::remove_dir_all(killed.path().join("objects")).unwrap();
+    assert!(open(settings_at(killed.path())).unwrap().lost);
 }
 
 #[test]

@@ -31,9 +31,6 @@ use super::home::Home;
 use super::mark::BatchMark;
 use super::stats::StoreStats;
 
-/// The key in [`Space::Meta`] under which every commit leaves its number and checksum.
-pub const BATCH_KEY: Bytes = Bytes::from_static(b"batch");
-
 /// When commits are fsynced: Redis's `appendfsync`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {

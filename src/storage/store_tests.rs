@@ -13,9 +13,10 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Batch;
 use super::engine::{Engine, Space, Visit, Write};
 use super::error::StorageError;
+use super::mark::BATCH_KEY;
 use super::mark::BatchMark;
 use super::memory::MemoryEngine;
-use super::store::{BATCH_KEY, Committed, Fsync, Store, StoreSettings};
+use super::store::{Committed, Fsync, Store, StoreSettings};
 
 /// A memory engine whose commits wait while the gate is shut, so that tests decide what falls into one group.
 struct GatedEngine {
