@@ -2,6 +2,7 @@
 
 use super::place::{Forwarding, Place, place, policy};
 use super::slot::{Desk, Run, Sending, Slot};
+use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
 use crate::message::data::Refusal;
 use crate::message::operation::{Act, Failure, Operation, Outcome};
@@ -99,12 +100,15 @@ impl<'a> Starting<'a> {
         let wanted = put::Wanted { n: policy.n, w: policy.w, dw: policy.dw, sloppy: policy.sloppy };
         let me = self.desk.view.me as u16;
         let key = operation.key;
+        let is_home = candidates.iter().any(|candidate| candidate.node == me && candidate.home);
         let (machine, mut sends) = match put::Put::start(me, candidates, wanted) {
             Ok(started) => started,
             Err(few) => return self.refused(key, few),
         };
         let own = sends.iter().position(|send| send.to == me).map(|place| sends.remove(place));
+        // A coordinator that is no home holds its copy for one; when it stands in for nobody, for all of them.
         let home = own.as_ref().and_then(|own| own.home).map(|home| self.desk.tag(home));
+        let home = if is_home { home } else { Some(home.unwrap_or(ALL_HOMES)) };
         let replica = self.desk.coordinator.replica.clone();
         let (conflict, now_ms) = (policy.conflict, self.now_ms);
         let stored = match &operation.act {

@@ -56,6 +56,7 @@ impl Node {
         self.tasks.iter().for_each(JoinHandle::abort);
         let (replica, home) = (self.replica, self.home);
         let stopped = tokio::task::spawn_blocking(move || {
+            replica.stop_giving_back();
             if let Err(error) = replica.store().settle() {
                 tracing::error!(%error, "the last writes could not be stored");
             }

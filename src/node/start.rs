@@ -17,7 +17,7 @@ use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
-use crate::repair::fill;
+use crate::repair::{fill, handoff};
 use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
@@ -94,6 +94,7 @@ impl Node {
         if opened.lost {
             tasks.push(refill(membership.clone(), replica.clone(), home.clone()));
         }
+        tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
         let apply = apply_settings(coordinator.clone(), log);

@@ -55,11 +55,14 @@ enum Disk {
     Volatile,
 }
 
-/// One write being counted. Invariant: no home's copy is placed on two fallbacks while the first has not failed.
+/// One write being counted. Invariant: no home's copy is placed on two fallbacks while the first has not failed; else both
+/// would hand it to that home and let go, and one copy be left of two acknowledged ones.
 #[derive(Clone, Debug)]
 pub struct Put {
     candidates: Candidates,
     states: SmallVec<[State; 4]>,
+    /// For each candidate, the home its copy is meant for.
+    meant: SmallVec<[Option<u16>; 4]>,
     wanted: Wanted,
     /// Whether some replica may have applied it without saying so.
     unsure: bool,
@@ -75,7 +78,8 @@ impl Put {
             return Err(TooFew { reachable, needed: wanted.w });
         }
         let states = candidates.iter().map(|_| State::Idle).collect();
-        let mut put = Put { candidates, states, wanted, unsure: false };
+        let meant = candidates.iter().map(|_| None).collect();
+        let mut put = Put { candidates, states, meant, wanted, unsure: false };
         let mut sends = Sends::new();
         let mut syncs = wanted.dw;
         let mut fsync = || {
@@ -195,6 +199,7 @@ impl Put {
 
     fn send(&mut self, at: usize, home: Option<u16>, sync: bool, sends: &mut Sends) {
         self.states[at] = State::Sent { sync };
+        self.meant[at] = home;
         sends.push(Send { to: self.candidates[at].node, home, sync });
     }
 
@@ -204,17 +209,24 @@ impl Put {
         self.candidates.iter().find(|c| c.home && !c.reachable && !meant(c.node)).map(|candidate| candidate.node)
     }
 
-    /// Gives each failed home's copy to the next reachable fallback that has none yet.
+    /// Gives each failed home's copy to the next reachable fallback that has none yet. A coordinator that is no home and
+    /// was sent nobody's copy stands in for the first home that fails.
     fn place_orphans(&mut self, sends: &mut Sends, fsync: &mut impl FnMut() -> bool) {
-        let failed = |put: &Put, at: usize| put.states[at] == State::Failed;
+        let standing = |put: &Put, meant: &dyn Fn(Option<u16>) -> bool| {
+            let stands = |at: &usize| {
+                !put.candidates[*at].home
+                    && !matches!(put.states[*at], State::Idle | State::Failed)
+                    && meant(put.meant[*at])
+            };
+            (0..put.candidates.len()).filter(stands).count()
+        };
         let orphans: SmallVec<[u16; 4]> = (0..self.candidates.len())
-            .filter(|at| self.candidates[*at].home && failed(self, *at))
+            .filter(|at| self.candidates[*at].home && self.states[*at] == State::Failed)
             .map(|at| self.candidates[at].node)
+            .filter(|home| standing(self, &|meant| meant == Some(*home)) == 0)
             .collect();
-        let standing = (0..self.candidates.len())
-            .filter(|at| !self.candidates[*at].home && self.states[*at] != State::Idle && !failed(self, *at))
-            .count();
-        for home in orphans.into_iter().skip(standing) {
+        let unbound = standing(self, &|meant| meant.is_none());
+        for home in orphans.into_iter().skip(unbound) {
             let fallback = (0..self.candidates.len()).find(|at| {
                 let candidate = self.candidates[*at];
                 !candidate.home && candidate.reachable && self.states[*at] == State::Idle
@@ -231,7 +243,7 @@ impl Put {
         for at in 0..self.states.len() {
             if missing > 0 && self.states[at] == State::Applied(Disk::Unasked) {
                 self.states[at] = State::Applied(Disk::Asked);
-                sends.push(Send { to: self.candidates[at].node, home: None, sync: true });
+                sends.push(Send { to: self.candidates[at].node, home: self.meant[at], sync: true });
                 missing -= 1;
             }
         }
@@ -301,6 +313,18 @@ mod tests {
         assert_eq!(put.verdict(), Verdict::Pending);
         put.applied(4, false);
         assert_eq!(put.verdict(), Verdict::Won);
+    }
+
+    #[test]
+    fn two_fallbacks_never_stand_in_for_one_home() {
+        let (mut put, sends) = Put::start(1, candidates("HHhFF"), wanted(3, 0, true)).unwrap();
+        assert_eq!(sends.as_slice(), [send(1, None, false), send(0, None, false), send(3, Some(2), false)]);
+        assert_eq!(put.failed(0, true).as_slice(), [send(4, Some(0), false)], "the home before it fails later");
+        let (mut put, sends) = Put::start(0, candidates("HhhFFF"), wanted(3, 1, true)).unwrap();
+        assert_eq!(sends[1..], [send(3, Some(1), false), send(4, Some(2), false)]);
+        assert_eq!(put.failed(3, true).as_slice(), [send(5, Some(1), false)], "the copy of the fallback that failed");
+        put.applied(4, false);
+        assert_eq!(put.failed(0, false).as_slice(), [send(4, Some(2), true)], "an fsync is asked for the same hint");
     }
 
     #[test]

@@ -4,5 +4,8 @@
 //!
 //! [`fill`] is that: a node whose store lost writes it had fsynced, or could not be opened at all, takes every object of
 //! its partitions from the other homes, and answers no reads as a home until it has.
+//!
+//! [`handoff`] gives the copies this node took in for absent homes to those homes, and lets go of them.
 
 pub mod fill;
+pub mod handoff;

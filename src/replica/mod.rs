@@ -15,10 +15,13 @@
 
 pub mod clock;
 pub mod count;
+pub mod hints;
 pub mod page;
 pub mod serve;
 pub mod write;
 
+#[cfg(test)]
+mod hints_tests;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +34,7 @@ use crate::storage::batch::Batch;
 use crate::storage::store::{Done, Store};
 use clock::NodeClock;
 use count::Counts;
+use hints::Hints;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -45,6 +49,12 @@ pub struct ReplicaStats {
     pub siblings_max: AtomicU64,
     /// Copies taken in for another home.
     pub hints_taken: AtomicU64,
+    /// Hints whose home has acknowledged the copy.
+    pub hints_delivered: AtomicU64,
+    /// Bytes of objects sent to homes for hints.
+    pub handoff_bytes: AtomicU64,
+    /// Copies deleted here because their homes have them.
+    pub copies_given_back: AtomicU64,
 }
 
 /// This node's copies. Shared by all who read and write them.
@@ -60,6 +70,7 @@ pub struct Replica {
     siblings_max: AtomicU32,
     filling: AtomicBool,
     counts: Counts,
+    hints: Hints,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -83,6 +94,7 @@ impl Replica {
             siblings_max: AtomicU32::new(siblings_max),
             filling: AtomicBool::new(false),
             counts: Counts::default(),
+            hints: Hints::default(),
             stats: ReplicaStats::default(),
         }
     }

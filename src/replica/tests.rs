@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 const ME: NodeTag = NodeTag(7);
 
-fn replica_over(engine: Arc<MemoryEngine>, valid_from: Hlc) -> Arc<Replica> {
+pub(super) fn replica_over(engine: Arc<MemoryEngine>, valid_from: Hlc) -> Arc<Replica> {
     let settings = StoreSettings { inline: true, cache_bytes: 0, ..StoreSettings::default() };
     let store = Store::new(engine, settings, None, BatchMark::default()).unwrap();
     let start = Hlc::from_ms(wall_ms());
@@ -33,15 +33,15 @@ fn replica() -> Arc<Replica> {
     replica_over(Arc::new(MemoryEngine::new()), Hlc(0))
 }
 
-fn key() -> StorageKey {
+pub(super) fn key() -> StorageKey {
     StorageKey::new(0, b"key").unwrap()
 }
 
-fn value(text: &'static str, basis: Basis) -> Put {
+pub(super) fn value(text: &'static str, basis: Basis) -> Put {
     Put { value: Some(Bytes::from_static(text.as_bytes())), expiry: None, basis, id: None }
 }
 
-fn put(replica: &Arc<Replica>, put: &Put) -> Result<Context, NotStored> {
+pub(super) fn put(replica: &Arc<Replica>, put: &Put) -> Result<Context, NotStored> {
     let mut batch = Batch::new();
     let stored = replica.put(&mut batch, &key(), put, Conflict::Siblings, None, wall_ms());
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));

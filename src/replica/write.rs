@@ -12,7 +12,6 @@ use crate::object::request::request_actor;
 use crate::object::{Object, Sibling};
 use crate::policy::Conflict;
 use crate::storage::batch::Batch;
-use crate::storage::engine::Space;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 
@@ -51,6 +50,7 @@ impl Replica {
         home: Option<NodeTag>,
         now_ms: u64,
     ) -> Result<Stored, NotStored> {
+        let _held = self.hints.hold(key, home);
         let stored =
             self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
         self.note_hint(batch, key, home);
@@ -69,6 +69,7 @@ impl Replica {
         home: Option<NodeTag>,
         now_ms: u64,
     ) -> Result<Stored, NotStored> {
+        let _held = self.hints.hold(key, home);
         let stored = self.change(batch, key, |replica, record| {
             let mut object = take_unraced(record, key, seen, conflict)?;
             let stamp = replica.stamp(now_ms, object.highest())?;
@@ -89,6 +90,7 @@ impl Replica {
         home: Option<NodeTag>,
     ) -> Result<(), Refusal> {
         self.clock.hear(wall_ms(), object.highest());
+        let _held = self.hints.hold(key, home);
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
             let record = match old.as_ref().map(Record::decode).transpose() {
                 Ok(record) => record.unwrap_or_default(),
@@ -198,16 +200,6 @@ impl Replica {
         if after.siblings.len() > 1 {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
         }
-    }
-
-    /// Remembers beside the object for whom it is held (§4.6): home tag ‖ storage key → nothing.
-    fn note_hint(&self, batch: &mut Batch, key: &StorageKey, home: Option<NodeTag>) {
-        let Some(home) = home else { return };
-        let mut name = Vec::with_capacity(8 + key.as_bytes().len());
-        name.extend_from_slice(&home.0.to_be_bytes());
-        name.extend_from_slice(key.as_bytes());
-        self.store.put_other(batch, Space::Hints, Bytes::from(name), Some(Bytes::new()));
-        self.stats.hints_taken.fetch_add(1, Ordering::Relaxed);
     }
 }
 

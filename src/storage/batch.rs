@@ -73,13 +73,15 @@ impl Parts {
         self.touched.push(key);
     }
 
-    pub(super) fn put_other(&mut self, space: Space, key: Bytes, value: Option<Bytes>) {
+    /// Gives whether the change can be made.
+    pub(super) fn put_other(&mut self, space: Space, key: Bytes, value: Option<Bytes>) -> bool {
         if let Err(error) = check_key(&key) {
             self.refused = Some(error);
-            return;
+            return false;
         }
         self.bytes += OVERHEAD_BYTES + (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64;
         self.others.push(Write { space, key, value });
+        true
     }
 }
 

@@ -92,6 +92,7 @@ impl Committer {
         for submission in group.drain(..) {
             let parts = submission.parts;
             core.counters.queued_bytes.fetch_sub(parts.bytes, Ordering::AcqRel);
+            core.others.arrived(&parts.others);
             let overtaken = parts.failures_seen.is_some_and(|seen| seen != failures);
             let verdict = match (&result, parts.refused) {
                 (_, Some(refused)) => Err(refused),
@@ -136,12 +137,14 @@ impl Committer {
         }
         let next = self.last.next(&self.writes);
         let count = self.writes.len() as u64;
+        let (added, removed) = self.hints_changed(core);
         let begun = Instant::now();
         // The mark beside the engine only ever names a synced batch, so only those carry theirs.
         if sync {
             self.writes.push(next.write());
         }
         core.engine.commit(&self.writes, sync)?;
+        core.counters.hints_changed(added, removed);
         self.last = next;
         self.dirty = true;
         core.counters.committed(next.number, count);
@@ -149,6 +152,19 @@ impl Committer {
             self.synced(core, begun);
         }
         Ok(())
+    }
+
+    /// How many hints these writes add and remove. A hint that cannot be looked up counts as unchanged.
+    fn hints_changed(&self, core: &Core) -> (u64, u64) {
+        let hints = self.writes.iter().filter(|write| write.space == Space::Hints);
+        hints.fold((0, 0), |(added, removed), write| {
+            let here = core.engine.get(Space::Hints, &write.key).map(|value| value.is_some());
+            match (here, write.value.is_some()) {
+                (Ok(false), true) => (added + 1, removed),
+                (Ok(true), false) => (added, removed + 1),
+                _ => (added, removed),
+            }
+        })
     }
 
     /// Makes everything committed durable, if there is anything that is not.

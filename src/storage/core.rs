@@ -14,6 +14,7 @@ use super::engine::{Engine, Space};
 use super::error::StorageError;
 use super::home::Home;
 use super::mark::BatchMark;
+use super::others::OthersUnderWay;
 use super::overlay::Overlay;
 use super::queue::{Queue, Submission};
 use super::stats::Counters;
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub engine: Arc<dyn Engine>,
     pub home: Option<Arc<Home>>,
     pub overlay: Overlay,
+    pub others: OthersUnderWay,
     pub cache: RecordCache,
     pub counters: Counters,
     pub synced: Notify,
@@ -46,13 +48,15 @@ impl Core {
         settings: StoreSettings,
         home: Option<Arc<Home>>,
         last: BatchMark,
+        hints: u64,
     ) -> Core {
         let core = Core {
             engine,
             home,
             overlay: Overlay::new(),
+            others: OthersUnderWay::default(),
             cache: RecordCache::new(settings.cache_bytes),
-            counters: Counters::starting_at(last.number),
+            counters: Counters::starting_at(last.number, hints),
             synced: Notify::new(),
             disk_full: AtomicBool::new(false),
             queue: Queue::default(),
@@ -122,6 +126,7 @@ impl Core {
         };
         if let Some(refused) = refused {
             self.counters.queued_bytes.fetch_sub(refused.parts.bytes, Ordering::AcqRel);
+            self.others.arrived(&refused.parts.others);
             (refused.done)(Err(StorageError::Stopped));
         }
     }

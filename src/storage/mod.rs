@@ -32,6 +32,7 @@ pub mod mark;
 pub mod home;
 pub mod batch;
 mod cache;
+mod others;
 mod overlay;
 mod queue;
 mod commit;

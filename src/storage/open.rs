@@ -111,7 +111,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
         engine.commit(&[onwards.write()], true).map_err(|error| failed(error.to_string()))?;
     }
     let store = Store::new(engine, settings.store, lasting.then(|| home.clone()), onwards)
-        .map_err(|error| failed(format!("its thread could not be started: {error}")))?;
+        .map_err(|error| failed(format!("its hints could not be counted, or its thread not be started: {error}")))?;
     Ok(Opened {
         store: Arc::new(store),
         node_id: home.node_id(),

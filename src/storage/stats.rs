@@ -34,6 +34,8 @@ pub struct StoreStats {
     pub durable_number: u64,
     /// What the engine took up on disk when last looked at.
     pub disk_bytes: u64,
+    /// Hints the engine holds.
+    pub hints: u64,
     /// Edits are refused for want of space.
     pub disk_full: bool,
 }
@@ -55,12 +57,19 @@ pub(super) struct Counters {
     sync_last_us: AtomicU64,
     number: AtomicU64,
     disk_bytes: AtomicU64,
+    hints: AtomicU64,
 }
 
 impl Counters {
-    /// Counters of a store whose engine ended with batch `number`, which is durable: recovery saw to it.
-    pub(super) fn starting_at(number: u64) -> Counters {
-        Counters { number: AtomicU64::new(number), durable_number: AtomicU64::new(number), ..Counters::default() }
+    /// Counters of a store whose engine ended with batch `number`, which is durable (recovery saw to it), and holds so
+    /// many hints.
+    pub(super) fn starting_at(number: u64, hints: u64) -> Counters {
+        Counters {
+            number: AtomicU64::new(number),
+            durable_number: AtomicU64::new(number),
+            hints: AtomicU64::new(hints),
+            ..Counters::default()
+        }
     }
 
     /// All but what lies outside the counters.
@@ -80,12 +89,18 @@ impl Counters {
             number: read(&self.number),
             durable_number: read(&self.durable_number),
             disk_bytes: read(&self.disk_bytes),
+            hints: read(&self.hints),
             ..StoreStats::default()
         }
     }
 
     pub(super) fn note_disk_bytes(&self, bytes: u64) {
         self.disk_bytes.store(bytes, Ordering::Release);
+    }
+
+    /// Hints came and went; both at once, so that a reader sees no number in between.
+    pub(super) fn hints_changed(&self, added: u64, removed: u64) {
+        self.hints.fetch_add(added.wrapping_sub(removed), Ordering::AcqRel);
     }
 
     pub(super) fn committed(&self, number: u64, keys: u64) {

@@ -13,6 +13,7 @@
 //! - When the disk has less space than the floor, edits are refused until there is more; reads and commits go on.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -88,8 +89,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store on an engine that ended with batch `last`. With a home it keeps the mark there. Fails when the commit
-    /// thread cannot be started.
+    /// A store on an engine that ended with batch `last`. With a home it keeps the mark there. Counts the hints, some
+    /// microseconds for each. Fails when they cannot be read, or the commit thread cannot be started.
     pub fn new(
         engine: Arc<dyn Engine>,
         settings: StoreSettings,
@@ -97,7 +98,8 @@ impl Store {
         last: BatchMark,
     ) -> std::io::Result<Store> {
         let inline = settings.inline;
-        let core = Arc::new(Core::new(engine, settings, home, last));
+        let hints = count_hints(&*engine).map_err(std::io::Error::other)?;
+        let core = Arc::new(Core::new(engine, settings, home, last, hints));
         let thread = match inline {
             true => None,
             false => {
@@ -178,7 +180,17 @@ impl Store {
     /// the order of submission. A key no engine holds makes the whole batch fail when it is submitted.
     pub fn put_other(&self, batch: &mut Batch, space: Space, key: Bytes, value: Option<Bytes>) {
         debug_assert_ne!(space, Space::Objects, "objects are changed by edit, under their key's lock");
-        batch.parts.put_other(space, key, value);
+        batch.core.get_or_insert_with(|| self.core.clone());
+        if batch.parts.put_other(space, key.clone(), value) {
+            self.core.others.set_out(space, key);
+        }
+    }
+
+    /// Whether another space than [`Space::Objects`] holds something under a key, or a batch that is not committed yet
+    /// changes it. Only a caller who keeps others from adding to their batches meanwhile may build on a no.
+    pub fn may_hold_other(&self, space: Space, key: &Bytes) -> Result<bool, StorageError> {
+        // In this order: what is under way now may be committed a moment later.
+        Ok(self.core.others.contains(space, key) || self.core.engine.get(space, key)?.is_some())
     }
 
     /// Hands a batch in; `done` is told when it is committed. With `sync` its group is fsynced before that, whatever
@@ -267,6 +279,15 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn count_hints(engine: &dyn Engine) -> Result<u64, StorageError> {
+    let mut count = 0;
+    engine.scan(Space::Hints, &[], None, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
 }
 
 /// Waits until `ready`, which is looked at again after every notification.

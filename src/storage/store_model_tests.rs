@@ -88,6 +88,7 @@ proptest! {
                     prop_assert!(result.unwrap().durable || !sync);
                     notes.into_iter().for_each(|(key, value)| set(&mut hints, key, value));
                     prop_assert_eq!(content(&store, Space::Hints), hints.clone());
+                    prop_assert_eq!(store.stats().hints, hints.len() as u64);
                 }
                 Step::Settle => prop_assert_eq!(store.settle(), Ok(())),
             }

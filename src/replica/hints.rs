@@ -1,0 +1,244 @@
+//! Copies kept for homes that were away (§4.6): noted beside the object, found again, and let go of.
+//!
+//! A slip on the shelf says whose parcel this is; the parcel itself lies with all the others. When its owner has signed
+//! for it, slip and parcel go together, unless somebody has put something into the parcel meanwhile.
+//!
+//! ```text
+//! hint   home tag (8 bytes, big-endian) ‖ storage key → nothing
+//! ```
+//!
+//! # Contract
+//! - A hint goes only while the object is, byte for byte, the one its home has acknowledged. With the last hint of a key
+//!   the whole record goes, in the same commit, unless this node is a home itself; the actor goes with it.
+//! - A write that notes a hint and a delivery that takes one away never overlap on a key, and reach the store in the order
+//!   in which they changed the object. So no hint is lost to a delivery that did not see it.
+
+use super::Replica;
+use super::count::weight;
+use crate::causality::NodeTag;
+use crate::handoff::ALL_HOMES;
+use crate::key::StorageKey;
+use crate::object::record::{Record, object_bytes};
+use crate::storage::batch::{Batch, Edit};
+use crate::storage::engine::Space;
+use crate::storage::error::StorageError;
+use crate::storage::store::Done;
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Enough that a handful of threads rarely meet.
+const STRIPES: usize = 128;
+const TAG_BYTES: usize = 8;
+
+/// Who is noting or taking away hints, and for which homes there may be any.
+pub(super) struct Hints {
+    stripes: Box<[Mutex<()>]>,
+    /// Homes for which hints were found or noted in this life; at most as many as there ever were members.
+    homes: RwLock<BTreeSet<NodeTag>>,
+    /// Nothing is let go of any more.
+    closed: AtomicBool,
+}
+
+impl Default for Hints {
+    fn default() -> Hints {
+        Hints {
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            homes: RwLock::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Hints {
+    fn lock(&self, key: &StorageKey) -> MutexGuard<'_, ()> {
+        self.stripes[key.token().0 as usize % STRIPES].lock()
+    }
+
+    /// Held from before a change until its hint is in the batch; nothing to hold when the change notes none.
+    pub(super) fn hold(&self, key: &StorageKey, home: Option<NodeTag>) -> Option<MutexGuard<'_, ()>> {
+        home.map(|_| self.lock(key))
+    }
+}
+
+/// A copy kept for a home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The home; [`ALL_HOMES`]: every home of the key.
+    pub home: NodeTag,
+    /// The key.
+    pub key: StorageKey,
+    /// The record as it is now; none: there is nothing any more.
+    record: Option<Bytes>,
+}
+
+impl Kept {
+    /// A copy of a key, as its record is now.
+    pub fn new(home: NodeTag, key: StorageKey, record: Option<Bytes>) -> Kept {
+        Kept { home, key, record }
+    }
+
+    /// The object's bytes; none: there is nothing any more.
+    pub fn object(&self) -> Option<Bytes> {
+        self.record.as_ref().map(object_bytes)
+    }
+}
+
+/// Some copies kept for one home, in key order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptPage {
+    /// The copies whose records are sound.
+    pub kept: Vec<Kept>,
+    /// Whether hints were left out because they or their records are damaged.
+    pub damaged: bool,
+    /// The name of the last hint looked at, when there are more.
+    pub last: Option<Bytes>,
+}
+
+impl Replica {
+    /// Remembers beside the object for whom it is held.
+    pub(super) fn note_hint(&self, batch: &mut Batch, key: &StorageKey, home: Option<NodeTag>) {
+        let Some(home) = home else { return };
+        if !self.hints.homes.read().contains(&home) {
+            self.hints.homes.write().insert(home);
+        }
+        self.store.put_other(batch, Space::Hints, name(home, key), Some(Bytes::new()));
+        self.stats.hints_taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Finds the homes for which earlier lives kept copies. Looks at one hint of each; reads the disk.
+    pub fn find_hints(&self) -> Result<(), StorageError> {
+        let mut from = Some(0u64);
+        while let Some(tag) = from {
+            let mut found = None;
+            self.store.scan(Space::Hints, &tag.to_be_bytes(), None, &mut |name, _| {
+                found = Some(home_of(name));
+                ControlFlow::Break(())
+            })?;
+            let Some(home) = found else { break };
+            self.hints.homes.write().insert(home);
+            from = home.0.checked_add(1);
+        }
+        Ok(())
+    }
+
+    /// The homes for which there may be hints.
+    pub fn hinted_homes(&self) -> Vec<NodeTag> {
+        self.hints.homes.read().iter().copied().collect()
+    }
+
+    /// The copies kept for a home, after the hint named `after`: at most so many, and no more once they have so many bytes.
+    /// Reads the disk.
+    pub fn kept_for(
+        &self,
+        home: NodeTag,
+        after: Option<&Bytes>,
+        keys_max: usize,
+        bytes_max: usize,
+    ) -> Result<KeptPage, StorageError> {
+        let names = self.hint_names(home, after, keys_max)?;
+        let mut page = KeptPage::default();
+        let (mut bytes, mut looked) = (0, 0);
+        for name in &names {
+            if bytes >= bytes_max {
+                break;
+            }
+            looked += 1;
+            let Some(key) = StorageKey::from_bytes(name.slice(TAG_BYTES..)) else {
+                tracing::error!(name = %name.escape_ascii(), "a hint names no key; it is left where it is");
+                page.damaged = true;
+                continue;
+            };
+            let record = self.store.get(key.as_bytes())?;
+            if let Some(Err(damage)) = record.as_ref().map(Record::decode) {
+                self.note_damage(&key, &damage);
+                page.damaged = true;
+                continue;
+            }
+            bytes += key.as_bytes().len() + record.as_ref().map_or(0, Bytes::len);
+            page.kept.push(Kept::new(home, key, record));
+        }
+        if looked < names.len() || names.len() == keys_max {
+            page.last = looked.checked_sub(1).map(|last| names[last].clone());
+        }
+        Ok(page)
+    }
+
+    fn hint_names(&self, home: NodeTag, after: Option<&Bytes>, keys_max: usize) -> Result<Vec<Bytes>, StorageError> {
+        let from = match after {
+            // The first name after it: the same bytes and a zero.
+            Some(after) => [&after[..], &[0]].concat(),
+            None => home.0.to_be_bytes().to_vec(),
+        };
+        let to = home.0.checked_add(1).map(u64::to_be_bytes);
+        let mut names = Vec::new();
+        self.store.scan(Space::Hints, &from, to.as_ref().map(|to| &to[..]), &mut |name, _| {
+            if names.len() < keys_max {
+                names.push(Bytes::copy_from_slice(name));
+            }
+            if names.len() < keys_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(names)
+    }
+
+    /// Lets go of a hint whose home has the copy on its disk, if the object is still that copy; `is_home`: this node is a
+    /// home of the key and keeps the object. Gives whether the hint went; `done` is told when that is committed. May read
+    /// the disk.
+    pub fn give_back(self: &Arc<Self>, kept: &Kept, is_home: bool, done: Done) -> Result<bool, StorageError> {
+        let held = self.hints.lock(&kept.key);
+        if self.hints.closed.load(Ordering::Acquire) {
+            return Err(StorageError::Stopped);
+        }
+        let keeps = is_home || self.is_kept_for_others(kept)?;
+        let mut batch = Batch::new();
+        let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
+        let (same, removed) = self.store.edit(&mut batch, storage_key, |now| {
+            let same = now == kept.record;
+            let removed = now.filter(|_| same && !keeps);
+            let edit = if removed.is_some() { Edit::Remove } else { Edit::Keep };
+            ((same, removed), edit)
+        })?;
+        if let Some(Ok(record)) = removed.as_ref().map(Record::decode) {
+            self.counts.change(&kept.key, weight(&record.object), (false, false));
+            self.stats.copies_given_back.fetch_add(1, Ordering::Relaxed);
+        }
+        if same {
+            self.store.put_other(&mut batch, Space::Hints, name(kept.home, &kept.key), None);
+            self.stats.hints_delivered.fetch_add(u64::from(kept.record.is_some()), Ordering::Relaxed);
+        }
+        self.submit(batch, false, done);
+        drop(held);
+        Ok(same)
+    }
+
+    /// Lets go of nothing from now on: whatever counts the keys after this counts them right. Waits for deletions that
+    /// have begun.
+    pub fn stop_giving_back(&self) {
+        self.hints.closed.store(true, Ordering::Release);
+        self.hints.stripes.iter().for_each(|stripe| drop(stripe.lock()));
+    }
+
+    /// Whether there is, or may soon be, a hint for another home beside this one.
+    fn is_kept_for_others(&self, kept: &Kept) -> Result<bool, StorageError> {
+        for home in self.hinted_homes().into_iter().filter(|home| *home != kept.home) {
+            if self.store.may_hold_other(Space::Hints, &name(home, &kept.key))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn name(home: NodeTag, key: &StorageKey) -> Bytes {
+    let mut name = Vec::with_capacity(TAG_BYTES + key.as_bytes().len());
+    name.extend_from_slice(&home.0.to_be_bytes());
+    name.extend_from_slice(key.as_bytes());
+    Bytes::from(name)
+}
+
+fn home_of(name: &[u8]) -> NodeTag {
+    name.first_chunk().map_or(ALL_HOMES, |tag| NodeTag(u64::from_be_bytes(*tag)))
+}
