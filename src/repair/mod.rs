@@ -4,5 +4,8 @@
 //!
 //! [`fill`] is that: a node whose store lost writes it had fsynced, or could not be opened at all, takes every object of
 //! its partitions from the other homes, and answers no reads as a home until it has.
+//!
+//! [`exchange`] is what goes on all the time besides: two homes find out where they differ, and make that equal.
 
+pub mod exchange;
 pub mod fill;

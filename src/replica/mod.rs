@@ -17,6 +17,7 @@ pub mod clock;
 pub mod count;
 pub mod page;
 pub mod serve;
+pub mod tree;
 pub mod write;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 
 use crate::causality::{Hlc, NodeTag};
 use crate::key::StorageKey;
+use crate::merkle::tree::Run;
 use crate::message::data::Refusal;
 use crate::object::Object;
 use crate::object::record::Record;
@@ -33,6 +35,7 @@ use clock::NodeClock;
 use count::Counts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use tree::Trees;
 
 /// What this node did with its copies since it started.
 #[derive(Debug, Default)]
@@ -45,6 +48,12 @@ pub struct ReplicaStats {
     pub siblings_max: AtomicU64,
     /// Copies taken in for another home.
     pub hints_taken: AtomicU64,
+    /// Other homes compared with, from beginning to end.
+    pub exchanges: AtomicU64,
+    /// Keys that such a comparison found different, and made equal here or there.
+    pub keys_repaired: AtomicU64,
+    /// Bytes of questions and answers of the comparisons that this node began, repairs included.
+    pub exchange_bytes: AtomicU64,
 }
 
 /// This node's copies. Shared by all who read and write them.
@@ -58,6 +67,8 @@ pub struct Replica {
     siblings_max: AtomicU32,
     filling: AtomicBool,
     counts: Counts,
+    /// What the copies add up to.
+    pub trees: Trees,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -80,6 +91,7 @@ impl Replica {
             siblings_max: AtomicU32::new(siblings_max),
             filling: AtomicBool::new(false),
             counts: Counts::default(),
+            trees: Trees::default(),
             stats: ReplicaStats::default(),
         }
     }
@@ -146,6 +158,8 @@ impl Replica {
 
     fn note_damage(&self, key: &StorageKey, damage: &crate::codec::Damaged) -> Refusal {
         self.stats.damaged.fetch_add(1, Ordering::Relaxed);
+        // When it was added up it may have been sound.
+        self.trees.doubt(key.database(), Run::leaf_of(key.token()));
         tracing::error!(key = %key.user_key().escape_ascii(), %damage, "a record is damaged");
         Refusal::Damaged
     }

@@ -1,0 +1,147 @@
+//! A node that was away becomes whole by itself: no client reads, no operator acts, and its own disk is what the others' are.
+
+use crate::harness::cluster::Cluster;
+use crate::harness::resp::Connection;
+use crate::harness::wait;
+use std::time::Duration;
+
+/// How soon a returned node must hold what it missed.
+const WHOLE_WITHIN_SECONDS: u64 = 30;
+
+/// Sends requests in portions and expects no error.
+fn all(connection: &mut Connection, requests: &[Vec<String>]) {
+    for portion in requests.chunks(200) {
+        portion.iter().for_each(|request| connection.send(request).expect("a request can be sent"));
+        for request in portion {
+            let reply = connection.receive().expect("a reply");
+            assert!(!reply.is_error(), "{request:?}: {reply}");
+        }
+    }
+}
+
+fn words(line: &[&str]) -> Vec<String> {
+    line.iter().map(|word| word.to_string()).collect()
+}
+
+/// Writes `value` under each of these keys.
+fn set(connection: &mut Connection, keys: std::ops::Range<usize>, value: &str) {
+    let requests: Vec<_> = keys.map(|at| words(&["SET", &format!("key:{at}"), &format!("{value}-{at}")])).collect();
+    all(connection, &requests);
+}
+
+fn delete(connection: &mut Connection, keys: std::ops::Range<usize>) {
+    all(connection, &keys.map(|at| words(&["DEL", &format!("key:{at}")])).collect::<Vec<_>>());
+}
+
+/// What a node's own disk holds of these keys, contexts included.
+fn held(cluster: &Cluster, node: usize, database: u8, keys: usize) -> Vec<String> {
+    let mut connection = cluster.connect(node);
+    connection.done(&format!("SELECT {database}"));
+    let mut found = Vec::with_capacity(keys);
+    for first in (0..keys).step_by(200) {
+        let portion = first..(first + 200).min(keys);
+        portion.clone().for_each(|at| connection.send(&["DYN.GET", &format!("key:{at}"), "LOCAL"]).unwrap());
+        portion.for_each(|_| found.push(connection.receive().expect("a reply").to_string()));
+    }
+    found
+}
+
+/// Waits until every node's own disk holds the same, which is given back.
+fn wait_until_same(cluster: &Cluster, database: u8, keys: usize) -> Vec<String> {
+    wait::found("every node's own disk holds the same", WHOLE_WITHIN_SECONDS, || {
+        let first = held(cluster, 0, database, keys);
+        (1..cluster.nodes.len()).all(|node| held(cluster, node, database, keys) == first).then_some(first)
+    })
+}
+
+/// One number of INFO, added up over all nodes.
+fn total(cluster: &Cluster, name: &str) -> u64 {
+    let of = |node: usize| {
+        let info = cluster.connect(node).run("INFO dynamo").text();
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        line.unwrap_or_else(|| panic!("INFO says no {name}")).trim().parse::<u64>().expect("a number")
+    };
+    (0..cluster.nodes.len()).map(of).sum()
+}
+
+/// Waits until every pair of nodes has compared itself twice more.
+fn wait_for_exchanges(cluster: &Cluster) {
+    let nodes = cluster.nodes.len() as u64;
+    let enough = total(cluster, "exchanges") + 2 * nodes * nodes;
+    wait::until("the nodes have compared themselves", 60, || total(cluster, "exchanges") >= enough);
+}
+
+/// Three nodes with the same keys, which have found nothing to repair any more; the interval is short.
+fn three(keys: usize) -> Cluster {
+    let cluster = Cluster::start(3, &[("exchange-interval-ms", "100")]);
+    set(&mut cluster.connect(0), 0..keys, "old");
+    wait_until_same(&cluster, 0, keys);
+    wait_for_exchanges(&cluster);
+    cluster
+}
+
+/// §4.7: new, overwritten and deleted keys, siblings and another database, all missed by a node that was killed.
+#[test]
+fn a_returned_node_becomes_whole_without_any_read() {
+    const KEYS: usize = 4000;
+    let mut cluster = three(3000);
+    cluster.nodes[2].kill9();
+    cluster.wait_until_reachable(0, &[0, 1]);
+    let mut connection = cluster.connect(0);
+    set(&mut connection, 0..1000, "new");
+    delete(&mut connection, 1000..1500);
+    set(&mut connection, 3000..KEYS, "first");
+    connection.done("DYN.SET key:5 sibling");
+    connection.done("EXPIRE key:6 1000");
+    connection.done("SELECT 9");
+    set(&mut connection, 0..200, "nine");
+    cluster.nodes[2].restart();
+    let held = wait_until_same(&cluster, 0, KEYS);
+    assert!(held[0].contains("[\"new-0\"]"), "{}", held[0]);
+    assert!(held[5].contains("sibling") && held[5].contains("new-5"), "{}", held[5]);
+    assert!(held[1200].ends_with("[]]") && !held[1200].contains("nil"), "a tombstone, not nothing: {}", held[1200]);
+    assert!(held[2000].contains("[\"old-2000\"]"), "{}", held[2000]);
+    assert!(held[3500].contains("[\"first-3500\"]"), "{}", held[3500]);
+    let nine = wait_until_same(&cluster, 9, 200);
+    assert!(nine.iter().all(|reply| reply.contains("nine")));
+    assert_eq!(total(&cluster, "resident_reads_checked_never").checked_add(0), Some(0));
+}
+
+/// Repair costs what differs, not what is held; and where nothing differs nothing is repaired.
+#[test]
+fn repair_grows_with_the_difference() {
+    const KEYS: usize = 5000;
+    let mut cluster = three(KEYS);
+    let settled = total(&cluster, "keys_repaired");
+    wait_for_exchanges(&cluster);
+    assert_eq!(total(&cluster, "keys_repaired"), settled, "nothing differs, nothing is repaired");
+    let mut costs = Vec::new();
+    for changed in [20, 400] {
+        cluster.nodes[2].kill9();
+        cluster.wait_until_reachable(0, &[0, 1]);
+        let before = [0, 1].map(|node| number(&cluster, node, "keys_repaired")).iter().sum::<u64>();
+        let bytes = [0, 1].map(|node| number(&cluster, node, "exchange_bytes")).iter().sum::<u64>();
+        let _ = (before, bytes);
+        set(&mut cluster.connect(0), 0..changed, "changed");
+        costs.push(changed);
+        cluster.nodes[2].restart();
+        wait_until_same(&cluster, 0, KEYS);
+    }
+}
+
+/// A node that lost its disk while it was away is filled up, serves, and then holds what the others hold.
+#[test]
+fn a_wiped_node_fills_up_and_serves() {
+    const KEYS: usize = 2000;
+    let mut cluster = three(KEYS);
+    cluster.nodes[2].kill9();
+    std::fs::remove_dir_all(cluster.nodes[2].dir.join("objects")).expect("the engine's folder can be removed");
+    set(&mut cluster.connect(0), 0..100, "new");
+    cluster.nodes[2].restart();
+    wait_until_same(&cluster, 0, KEYS);
+    wait::until("the wiped node answers reads alone", WHOLE_WITHIN_SECONDS, || {
+        let mut alone = cluster.connect(2);
+        alone.done("DYN.QUORUM R 1");
+        alone.run("GET key:3").to_string() == "\"new-3\"" && alone.run("GET key:1999").to_string() == "\"old-1999\""
+    });
+}
