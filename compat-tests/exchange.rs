@@ -118,10 +118,14 @@ fn repair_grows_with_the_difference() {
     let settled = total(&cluster, 0..3, "keys_repaired");
     wait_for_exchanges(&cluster);
     assert_eq!(total(&cluster, 0..3, "keys_repaired"), settled, "nothing differs, nothing is repaired");
-    for changed in [20, 400] {
-        cluster.nodes[2].kill9();
+    for (changed, killed) in [(20, true), (400, true), (50, false)] {
+        match killed {
+            true => cluster.nodes[2].kill9(),
+            // What its copies add up to is then read from a file instead of from all its copies.
+            false => assert_eq!(cluster.nodes[2].sigterm().code(), Some(0), "a clean stop ends with 0"),
+        }
         cluster.wait_until_reachable(0, &[0, 1]);
-        set(&mut cluster.connect(0), 0..changed, "changed");
+        set(&mut cluster.connect(0), 0..changed, &format!("changed-{killed}"));
         let counted = |cluster: &Cluster, nodes: std::ops::Range<usize>| {
             ["keys_repaired", "exchange_bytes", "exchanges"].map(|name| total(cluster, nodes.clone(), name))
         };
@@ -139,6 +143,63 @@ fn repair_grows_with_the_difference() {
         println!("{changed} of {KEYS} keys changed: {repaired} repaired for {spent} bytes");
         assert!(spent < 60_000 + least * 3_000, "{spent} bytes for {changed} keys");
     }
+}
+
+/// A database's keys are compared between the homes by its own N, and what fallbacks hold is nobody's difference.
+#[test]
+fn databases_of_different_n_become_whole_on_their_homes() {
+    const KEYS: usize = 150;
+    let mut cluster = Cluster::start(4, &[("exchange-interval-ms", "100")]);
+    cluster.set_policy(0, 1, "N 2 R 1 W 1");
+    cluster.set_policy(0, 2, "N 1 R 1 W 1");
+    cluster.nodes[3].kill9();
+    cluster.wait_until_reachable(0, &[0, 1, 2]);
+    for database in [0, 1, 2] {
+        let mut connection = cluster.connect(0);
+        connection.done(&format!("SELECT {database}"));
+        set(&mut connection, 0..KEYS, "missed");
+    }
+    cluster.nodes[3].restart();
+    (0..4).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2, 3]));
+    // A database with N=1 has nobody to compare with.
+    for database in [0, 1] {
+        let homes: Vec<_> = (0..KEYS).map(|at| cluster.homes(0, database, &format!("key:{at}"))).collect();
+        wait::until("every home's own disk holds the same", WHOLE_WITHIN_SECONDS, || {
+            let held: Vec<_> = (0..4).map(|node| held(&cluster, node, database, KEYS)).collect();
+            let whole = |at: usize| {
+                let mut copies = homes[at].iter().map(|home| &held[*home][at]);
+                let first = copies.next().expect("a key has a home");
+                first.contains("missed") && copies.all(|copy| copy == first)
+            };
+            (0..KEYS).all(whole)
+        });
+    }
+    wait_for_exchanges(&cluster);
+    let settled = total(&cluster, 0..4, "keys_repaired");
+    wait_for_exchanges(&cluster);
+    assert_eq!(total(&cluster, 0..4, "keys_repaired"), settled, "where homes agree nothing is repaired");
+}
+
+/// Writes that are on their way look like differences, and are not: they cost next to nothing.
+#[test]
+fn writes_on_their_way_are_hardly_ever_repaired() {
+    let cluster = three(100);
+    let before = total(&cluster, 0..3, "keys_repaired");
+    let exchanges = total(&cluster, 0..3, "exchanges");
+    let mut writes = 0;
+    std::thread::scope(|scope| {
+        let write = |node: usize| {
+            let cluster = &cluster;
+            move || (0..10).for_each(|round| set(&mut cluster.connect(node), 0..600, &format!("{node}-{round}")))
+        };
+        (0..3).for_each(|node| drop(scope.spawn(write(node))));
+        writes = 3 * 10 * 600;
+    });
+    let (exchanges, repaired) =
+        (total(&cluster, 0..3, "exchanges") - exchanges, total(&cluster, 0..3, "keys_repaired") - before);
+    println!("{repaired} keys were repaired by {exchanges} exchanges during {writes} writes");
+    wait_until_same(&cluster, 0, 600);
+    assert!(repaired < writes / 50, "{repaired} repaired of {writes}");
 }
 
 /// A node that lost its disk while it was away is filled up, serves, and then holds what the others hold.

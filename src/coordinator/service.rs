@@ -96,7 +96,7 @@ fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer
         }),
         Some(Question::Exchange) => ExchangeRequest::read(&rest).map(|request| {
             tokio::spawn(async move {
-                if let Some(body) = serve::serve(coordinator.replica.clone(), request).await {
+                if let Some(body) = serve::serve(coordinator.replica.clone(), from, request).await {
                     answer.send(body);
                 }
             });

@@ -32,7 +32,7 @@ pub const LISTED_KEYS_MAX: usize = 2048;
 const DOUBTED_MAX: usize = 1024;
 
 /// How many bits one step down the tree adds.
-const STEP_BITS: u8 = 5;
+const STEP_BITS: u8 = 4;
 
 /// The most keys repaired at once.
 const REPAIR_KEYS_MAX: usize = 256;

@@ -1,10 +1,10 @@
 //! Comparing two homes: sums of runs of tokens, then the keys of the leaves that differ ([`crate::merkle`]).
 //!
 //! ```text
-//! request   0 (data), 4 (exchange), u8 database, then
+//! request   0 (data), 4 (exchange), u8 database, flag repairing, then
 //!             u8 0 sums   u8 bits, list of u32 indexes
 //!             u8 1 keys   after piece (a storage key; empty: from the start), list of u32 leaves
-//! sums      flag filling, u16 databases held, list of sums (24 bytes each)
+//! sums      u8 standing, u16 databases held, list of sums (24 bytes each)
 //! keys      flag more, list of: key piece, digest (16), u32 bytes of its object
 //! ```
 
@@ -29,6 +29,9 @@ const ENTRY_BYTES_MIN: usize = 24;
 pub struct ExchangeRequest {
     /// The database.
     pub database: u8,
+    /// Whether the asker has found differences and repairs them, which only one may at a time. No: if it did, it has
+    /// come to the end.
+    pub repairing: bool,
     /// What is asked.
     pub asked: Asked,
 }
@@ -51,6 +54,7 @@ impl ExchangeRequest {
     /// The body.
     pub fn into_body(self) -> Vec<u8> {
         let mut out = vec![DATA, Question::Exchange as u8, self.database];
+        put_flag(&mut out, self.repairing);
         match self.asked {
             Asked::Sums(runs) => {
                 put_u8(&mut out, SUMS);
@@ -75,6 +79,7 @@ impl ExchangeRequest {
         if database >= DATABASES {
             return Err(Damaged::Malformed("database"));
         }
+        let repairing = reader.flag()?;
         let asked = match reader.u8()? {
             SUMS => {
                 let bits = reader.u8()?;
@@ -92,7 +97,7 @@ impl ExchangeRequest {
             _ => return Err(Damaged::Malformed("kind of question")),
         };
         reader.finish()?;
-        Ok(ExchangeRequest { database, asked })
+        Ok(ExchangeRequest { database, repairing, asked })
     }
 }
 
@@ -105,11 +110,23 @@ fn read_runs(reader: &mut Reader<'_>, bits: u8, most: usize) -> Result<Vec<Run>,
     (0..count).map(run).collect()
 }
 
+/// Whether the sender can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// It can.
+    Open = 0,
+    /// It has lost copies and is being filled up: its sums say nothing.
+    Filling = 1,
+    /// It is being repaired by another, or repairs another: ask again soon.
+    Busy = 2,
+}
+
 /// The answer to [`Asked::Sums`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
-    /// Whether the sender has lost copies and is being filled up: its sums say nothing.
-    pub filling: bool,
+    /// Whether the sender can be compared with; if not, there are no sums.
+    pub standing: Standing,
     /// The databases it holds anything of: bit 0 is database 0.
     pub databases: u16,
     /// The sums, as many as asked, in that order.
@@ -120,7 +137,7 @@ impl Sums {
     /// The body.
     pub fn into_body(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(7 + self.sums.len() * SUM_BYTES);
-        put_flag(&mut out, self.filling);
+        put_u8(&mut out, self.standing as u8);
         put_u16(&mut out, self.databases);
         put_count(&mut out, self.sums.len());
         self.sums.iter().for_each(|sum| sum.encode(&mut out));
@@ -130,12 +147,17 @@ impl Sums {
     /// Reads a body.
     pub fn read(body: &Bytes) -> Result<Sums, Damaged> {
         let mut reader = Reader::over(body);
-        let filling = reader.flag()?;
+        let standing = match reader.u8()? {
+            0 => Standing::Open,
+            1 => Standing::Filling,
+            2 => Standing::Busy,
+            _ => return Err(Damaged::Malformed("standing")),
+        };
         let databases = reader.u16()?;
         let count = reader.count(SUM_BYTES)?;
         let sums = (0..count).map(|_| Sum::read(&mut reader)).collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(Sums { filling, databases, sums })
+        Ok(Sums { standing, databases, sums })
     }
 }
 
@@ -181,13 +203,16 @@ mod tests {
             Asked::Keys { leaves: vec![1, 2, 262_143], after: Some(key.clone()) },
             Asked::Keys { leaves: vec![], after: None },
         ] {
-            let request = ExchangeRequest { database: 15, asked };
+            let request = ExchangeRequest { database: 15, repairing: true, asked };
             let body = Bytes::from(request.clone().into_body());
             assert_eq!(body[..2], [DATA, Question::Exchange as u8]);
             assert_eq!(ExchangeRequest::read(&body.slice(2..)), Ok(request));
         }
-        let sums = Sums { filling: true, databases: 5, sums: vec![Sum::of(Digest(u128::MAX - 7)), Sum::default()] };
-        assert_eq!(Sums::read(&Bytes::from(sums.clone().into_body())), Ok(sums));
+        for standing in [Standing::Open, Standing::Filling, Standing::Busy] {
+            let sums = vec![Sum::of(Digest(u128::MAX - 7)), Sum::default()];
+            let sums = Sums { standing, databases: 5, sums };
+            assert_eq!(Sums::read(&Bytes::from(sums.clone().into_body())), Ok(sums));
+        }
         let listing = Listing { entries: vec![Entry { key, digest: Digest(1 << 90), bytes: 7 }], more: true };
         assert_eq!(read_listing(&Bytes::from(listing_body(&listing))), Ok(listing));
     }
@@ -196,7 +221,7 @@ mod tests {
     fn questions_beyond_the_tree_are_refused() {
         let refused = |database, bits, index| {
             let asked = Asked::Sums(vec![Run { bits, index }]);
-            let body = Bytes::from(ExchangeRequest { database, asked }.into_body());
+            let body = Bytes::from(ExchangeRequest { database, repairing: false, asked }.into_body());
             ExchangeRequest::read(&body.slice(2..)).is_err()
         };
         assert!(!refused(0, 8, 255));

@@ -18,6 +18,7 @@ pub mod count;
 pub mod page;
 pub mod serve;
 pub mod tree;
+pub mod turn;
 pub mod write;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use count::Counts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tree::Trees;
+use turn::Turn;
 
 /// What this node did with its copies since it started.
 #[derive(Debug, Default)]
@@ -69,6 +71,8 @@ pub struct Replica {
     counts: Counts,
     /// What the copies add up to.
     pub trees: Trees,
+    /// Who compares with this node now.
+    pub turn: Turn,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -92,6 +96,7 @@ impl Replica {
             filling: AtomicBool::new(false),
             counts: Counts::default(),
             trees: Trees::default(),
+            turn: Turn::default(),
             stats: ReplicaStats::default(),
         }
     }

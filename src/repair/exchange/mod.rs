@@ -12,6 +12,8 @@
 //!   nothing.
 //! - It takes half of one connection's time at most ([`walk`]): after each step it rests as long as the step took, so that
 //!   it slows down where the nodes are slow. A member that fails is left alone for a while.
+//! - Who finds a difference repairs it only when neither node is being repaired by another or repairs another
+//!   ([`Turn`](crate::replica::turn::Turn)), so that two nodes do not both bring a third what it lacks.
 //! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway.
 //!
 //! # What it refuses to do
@@ -67,7 +69,7 @@ enum Broken {
     Storage(#[from] crate::storage::error::StorageError),
     #[error("the other node could not read or store its copies")]
     Refused,
-    #[error("one of both is being filled up after a loss, or the members changed")]
+    #[error("one of both is being filled up or compared with another, or the members changed")]
     Moot,
     #[error("this node is stopping")]
     Stopping(#[from] tokio::task::JoinError),
@@ -89,7 +91,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>, pace: Arc<P
         for id in round.due(&view) {
             let Some(peer) = view.index_of(&id) else { continue };
             let ended = walk::walk(&membership, &replica, &view, peer).await;
-            round.ended(id, ended.is_ok());
+            round.ended(id, &ended);
             match ended {
                 Ok(repaired) => {
                     replica.stats.exchanges.fetch_add(1, Ordering::Relaxed);
@@ -133,12 +135,19 @@ impl Round {
         due
     }
 
-    fn ended(&mut self, node: NodeId, well: bool) {
-        if well {
-            self.resting.remove(&node);
-        } else {
-            let (left, next) = self.resting.entry(node).or_insert((0, 1));
-            (*left, *next) = (*next, (*next * 2).min(REST_INTERVALS_MAX));
+    fn ended(&mut self, node: NodeId, how: &Result<u64, Broken>) {
+        match how {
+            Ok(_) => {
+                self.resting.remove(&node);
+            }
+            // As if it had not been there: it is asked again at the next interval.
+            Err(Broken::Moot) => {
+                self.reachable.remove(&node);
+            }
+            Err(_) => {
+                let (left, next) = self.resting.entry(node).or_insert((0, 1));
+                (*left, *next) = (*next, (*next * 2).min(REST_INTERVALS_MAX));
+            }
         }
     }
 }
@@ -176,10 +185,10 @@ mod tests {
         let mut round = Round::default();
         let node = NodeId([7; 20]);
         for left in [1, 2, 4, 8, 16, 32, 32] {
-            round.ended(node, false);
+            round.ended(node, &Err(Broken::Refused));
             assert_eq!(round.resting[&node].0, left);
         }
-        round.ended(node, true);
+        round.ended(node, &Ok(0));
         assert!(round.resting.is_empty());
     }
 }
