@@ -74,7 +74,8 @@ fn wait_for_exchanges(cluster: &Cluster) {
 
 /// Three nodes with the same keys, which have found nothing to repair any more; the interval is short.
 fn three(keys: usize) -> Cluster {
-    let cluster = Cluster::start(3, &[("exchange-interval-ms", "100")]);
+    // No write fails for being slow where many tests run at once.
+    let cluster = Cluster::start(3, &[("exchange-interval-ms", "100"), ("request-timeout-ms", "10000")]);
     set(&mut cluster.connect(0), 0..keys, "old");
     wait_until_same(&cluster, 0, keys);
     wait_for_exchanges(&cluster);
