@@ -118,6 +118,16 @@ impl Tree {
         true
     }
 
+    /// The leaves that hold something, ascending.
+    pub fn leaves_held(&self) -> Vec<u32> {
+        let held = |(number, slot): (usize, &Mutex<Slot>)| {
+            let leaves = slot.lock().leaves;
+            let held = move |place: &usize| leaves[*place] != Sum::default();
+            (0..SLOT_LEAVES).filter(held).map(move |place| (number * SLOT_LEAVES + place) as u32)
+        };
+        self.slots.iter().enumerate().flat_map(held).collect()
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.slots.iter().for_each(|slot| *slot.lock() = Slot::default());

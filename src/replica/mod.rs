@@ -138,6 +138,7 @@ impl Replica {
         let told: Done = Box::new(move |result| {
             if let Err(error) = &result {
                 replica.stats.commits_failed.fetch_add(1, Ordering::Relaxed);
+                replica.trees.doubt_all();
                 replica.births_valid_from.fetch_max(replica.clock.last().0 + 1, Ordering::AcqRel);
                 tracing::error!(%error, "storing a batch failed; its writes were not acknowledged by this node");
             }

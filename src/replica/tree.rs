@@ -3,8 +3,9 @@
 //! One tree for each database that has ever held anything here. It changes in the same step as the record, under the key's
 //! lock. Damaged records count as absent: whoever compares finds them missing, and a peer's copy replaces them.
 //!
-//! A tree may still become wrong about its leaves: a record that was sound when it was added up is found damaged, or a
-//! batch could not be committed. Such leaves are noted ([`Trees::doubt`]) and counted anew once nobody writes there.
+//! A tree may still become wrong about its leaves: a record that was sound when it was added up is found damaged
+//! ([`Trees::doubt`]), or a batch could not be committed and its writes are gone ([`Trees::doubt_all`]). Such leaves are
+//! counted anew once nobody writes there.
 
 use super::Replica;
 use crate::codec::{Damaged, Reader, put_u8, put_u64};
@@ -22,11 +23,12 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of keys after which a listing ends.
 const LISTING_BYTES: usize = 256 << 10;
 
-/// How many leaves wait at most to be counted anew; more are found again when they are compared.
+/// So many single leaves wait at most to be counted anew; where there are more, all are.
 const DOUBTED_MAX: usize = 4096;
 
 const VERSION: u8 = 1;
@@ -36,6 +38,7 @@ const VERSION: u8 = 1;
 pub struct Trees {
     databases: [OnceLock<Tree>; DATABASES as usize],
     doubted: Mutex<BTreeSet<(u8, u32)>>,
+    all_doubted: AtomicBool,
 }
 
 /// A leaf that is to be counted anew: database, leaf, and how often its neighbourhood had changed when that was decided.
@@ -60,13 +63,28 @@ impl Trees {
         let mut doubted = self.doubted.lock();
         if doubted.len() < DOUBTED_MAX {
             doubted.insert((database, leaf));
+        } else {
+            self.doubt_all();
         }
+    }
+
+    /// Any leaf may be wrong about its keys.
+    pub fn doubt_all(&self) {
+        self.all_doubted.store(true, Ordering::Release);
     }
 
     /// The leaves in doubt, which are from now on none. Let writes that are on their way arrive, then
     /// [`Replica::recount`] them.
     pub fn take_doubts(&self) -> Vec<Doubt> {
-        let doubted = std::mem::take(&mut *self.doubted.lock());
+        let mut doubted = std::mem::take(&mut *self.doubted.lock());
+        if self.all_doubted.swap(false, Ordering::AcqRel) {
+            let trees = self.databases.iter().enumerate().filter_map(|(database, tree)| Some((database, tree.get()?)));
+            doubted.extend(
+                trees.flat_map(|(database, tree)| {
+                    tree.leaves_held().into_iter().map(move |leaf| (database as u8, leaf))
+                }),
+            );
+        }
         let doubt = |(database, leaf)| Doubt { database, leaf, changes: self.tree(database).changes(leaf) };
         doubted.into_iter().map(doubt).collect()
     }
@@ -124,10 +142,18 @@ impl Replica {
         if all_new { Ok(()) } else { Err(Damaged::Malformed("database named twice")) }
     }
 
-    /// Counts a leaf anew and corrects the tree, unless somebody has written there since the doubt was taken; then the
-    /// doubt stays. Reads the disk.
-    pub fn recount(&self, doubt: Doubt) -> Result<(), StorageError> {
-        self.store.settle()?;
+    /// Counts leaves anew and corrects the trees, except where somebody has written since the doubts were taken: those
+    /// stay, and on an error all do. Reads the disk.
+    pub fn recount(&self, doubts: Vec<Doubt>) -> Result<(), StorageError> {
+        let recounted =
+            self.store.settle().and_then(|()| doubts.into_iter().try_for_each(|doubt| self.count_leaf(doubt)));
+        if recounted.is_err() {
+            self.trees.doubt_all();
+        }
+        recounted
+    }
+
+    fn count_leaf(&self, doubt: Doubt) -> Result<(), StorageError> {
         let mut sum = Sum::default();
         self.visit(doubt.database, &[doubt.leaf], None, &mut |_, digest, _| {
             sum.add(Sum::of(digest));

@@ -30,7 +30,7 @@ use crate::replica::Replica;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long writes on their way are given to arrive, before a difference is believed.
 const ARRIVAL: Duration = Duration::from_millis(150);
@@ -165,8 +165,10 @@ async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
     }
     tokio::time::sleep(ARRIVAL).await;
     let replica = replica.clone();
-    let recounting = move || doubts.into_iter().try_for_each(|doubt| replica.recount(doubt));
-    Ok(tokio::task::spawn_blocking(recounting).await??)
+    let begun = Instant::now();
+    tokio::task::spawn_blocking(move || replica.recount(doubts)).await??;
+    tokio::time::sleep(begun.elapsed()).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ fn a_record_that_became_damaged_is_absent_once_its_leaf_is_counted_anew() {
     };
     engine.commit(&[damaged], false).unwrap();
     assert!(replica.read(&key()).is_err());
-    replica.trees.take_doubts().into_iter().for_each(|doubt| replica.recount(doubt).unwrap());
+    replica.recount(replica.trees.take_doubts()).unwrap();
     assert_eq!(sum(&replica, 0), Sum::default());
     assert_eq!(replica.trees.take_doubts(), [], "it is settled");
     merge(&replica, &key(), whole);
@@ -97,9 +97,29 @@ fn a_record_that_became_damaged_is_absent_once_its_leaf_is_counted_anew() {
     let doubts = replica.trees.take_doubts();
     put(&replica, &value("b", Basis::Local)).unwrap();
     let newer = sum(&replica, 0);
-    doubts.into_iter().for_each(|doubt| replica.recount(doubt).unwrap());
+    replica.recount(doubts).unwrap();
     assert_eq!(sum(&replica, 0), newer, "who counts while another writes corrects nothing");
     assert_eq!(replica.trees.take_doubts().len(), 1, "the doubt stays");
+}
+
+#[test]
+fn writes_that_a_failed_commit_lost_are_no_longer_added_up() {
+    let engine = Arc::new(MemoryEngine::new());
+    let replica = replica_over(engine.clone(), Hlc(0));
+    put(&replica, &value("a", Basis::Local)).unwrap();
+    let stored = sum(&replica, 0);
+    engine.refuse_writes(true);
+    for database in [0, 1] {
+        let lost = StorageKey::new(database, b"lost").unwrap();
+        let mut batch = Batch::new();
+        replica.put(&mut batch, &lost, &value("b", Basis::Local), Conflict::Siblings, None, wall_ms()).unwrap();
+        replica.submit(batch, false, Box::new(|result| assert!(result.is_err())));
+    }
+    engine.refuse_writes(false);
+    assert_ne!((sum(&replica, 0), sum(&replica, 1)), (stored, Sum::default()));
+    replica.recount(replica.trees.take_doubts()).unwrap();
+    assert_eq!((sum(&replica, 0), sum(&replica, 1)), (stored, Sum::default()));
+    assert_eq!(replica.trees.take_doubts(), []);
 }
 
 #[test]
