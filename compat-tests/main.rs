@@ -6,6 +6,7 @@
 mod clients;
 mod commands;
 mod dev_cluster;
+mod exchange;
 mod handoff;
 mod harness;
 mod paper;

@@ -15,7 +15,7 @@
 //! drivers   replica → membership → repair → coordinator async loops: run a machine with hands
 //! hands     storage (fjall), peer (tokio)               disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
-//! machines  message, gossip, quorum, handoff            event + now → effects
+//! machines  merkle, message, gossip, quorum, handoff    event + now → effects
 //! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, config                               no Dynamo idea in here
 //! ```
@@ -33,6 +33,7 @@ pub mod policy;
 pub mod object;
 pub mod ring;
 
+pub mod merkle;
 pub mod message;
 pub mod gossip;
 pub mod quorum;

@@ -169,6 +169,10 @@ settings! {
             "Into how many parts the keys are cut: the unit of placement and repair. Fixed when the cluster is \
              founded; other nodes take the cluster's. Higher balances many nodes more evenly (ten for each node is a \
              good least), and costs memory and messages for each.";
+        exchange_interval_ms("exchange-interval-ms"): u64 = "1000", "ms", Range::Between(10, 86_400_000), mutable,
+            "How often this node compares its copies with those of one other member, each in turn; one that comes \
+             back is compared with within this time. Where nothing differs a comparison costs some kilobytes. Lower \
+             finds stale copies sooner; higher spares small nodes.";
         max_clock_drift_ms("max-clock-drift-ms"): u64 = "500", "ms", Range::Between(1, 86_400_000), mutable,
             "How far a clock that is merely heard of may pull this node's clock ahead of the wall clock; beyond that \
              it is counted and logged. Higher tolerates machines with worse clocks; lower keeps one wrong clock from \

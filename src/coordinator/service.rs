@@ -6,10 +6,12 @@ use crate::codec::Damaged;
 use crate::message::control::{Control, Refusal};
 use crate::message::data::{Count, read_requests};
 use crate::message::data_plane::{CONTROL, DATA, Question};
+use crate::message::exchange::ExchangeRequest;
 use crate::message::fill::FillRequest;
 use crate::message::forward;
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{Answer, Service};
+use crate::repair::exchange::serve;
 use crate::repair::fill;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
@@ -89,6 +91,13 @@ fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer
                 let page = fill::serve(&coordinator.membership, coordinator.replica.clone(), request).await;
                 if let Some(page) = page {
                     answer.send(page);
+                }
+            });
+        }),
+        Some(Question::Exchange) => ExchangeRequest::read(&rest).map(|request| {
+            tokio::spawn(async move {
+                if let Some(body) = serve::serve(coordinator.replica.clone(), from, request).await {
+                    answer.send(body);
                 }
             });
         }),

@@ -18,9 +18,12 @@ pub enum Question {
     Count = 2,
     /// A page of objects, for a home that fills up: [`super::fill`].
     Fill = 3,
+    /// Sums of runs of tokens, or the keys of leaves: [`super::exchange`].
+    Exchange = 4,
 }
 
-const ALL: [Question; 4] = [Question::Replicate, Question::Forward, Question::Count, Question::Fill];
+const ALL: [Question; 5] =
+    [Question::Replicate, Question::Forward, Question::Count, Question::Fill, Question::Exchange];
 
 impl Question {
     /// Reads the second byte.

@@ -11,6 +11,7 @@
 pub mod control;
 pub mod data;
 pub mod data_plane;
+pub mod exchange;
 pub mod fill;
 pub mod forward;
 pub mod operation;

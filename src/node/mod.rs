@@ -27,6 +27,9 @@ pub use start::StartError;
 /// The name under which a clean stop leaves the key counters.
 const COUNTS_FILE: &str = "counts";
 
+/// The name under which a clean stop leaves what the copies add up to.
+const TREES_FILE: &str = "trees";
+
 /// A running node.
 pub struct Node {
     home: Arc<Home>,
@@ -60,7 +63,11 @@ impl Node {
             if let Err(error) = replica.store().settle() {
                 tracing::error!(%error, "the last writes could not be stored");
             }
-            if let Err(error) = home.write_sealed(COUNTS_FILE, &replica.counts_saved()) {
+            // The trees name this life and are taken only with it; so they come last.
+            let saved = home
+                .write_sealed(COUNTS_FILE, &replica.counts_saved())
+                .and_then(|()| home.write_sealed(TREES_FILE, &replica.trees_saved(home.start_number())));
+            if let Err(error) = saved {
                 tracing::warn!(%error, "the key counters could not be saved; the next start counts anew");
             }
             replica.store().stop();

@@ -2,7 +2,7 @@
 
 use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
-use super::{COUNTS_FILE, Node};
+use super::{COUNTS_FILE, Node, TREES_FILE};
 use crate::causality::Hlc;
 use crate::command::{Apply, Server};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
@@ -17,7 +17,7 @@ use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
-use crate::repair::{fill, handoff};
+use crate::repair::{exchange, fill, handoff};
 use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
@@ -97,7 +97,9 @@ impl Node {
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
-        let apply = apply_settings(coordinator.clone(), log);
+        let pace = Arc::new(exchange::Pace::new(config.exchange_interval_ms));
+        tasks.push(tokio::spawn(exchange::run(membership.clone(), replica.clone(), pace.clone())));
+        let apply = apply_settings(coordinator.clone(), pace, log);
         let server = Server::new(coordinator.clone(), config, file, apply);
         let door = Door::open(clients, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
@@ -178,8 +180,10 @@ fn births_valid_from(home: &Home) -> Result<Hlc, FileError> {
 }
 
 async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), StartError> {
-    let saved = if opened.clean { opened.home.read_sealed(COUNTS_FILE).ok().flatten() } else { None };
-    if saved.is_some_and(|saved| replica.counts_restored(&saved).is_ok()) {
+    let saved = |name| if opened.clean { opened.home.read_sealed(name).ok().flatten() } else { None };
+    let life = opened.start_number.saturating_sub(1);
+    let trees = saved(TREES_FILE).is_some_and(|trees| replica.trees_restored(&trees, life).is_ok());
+    if trees && saved(COUNTS_FILE).is_some_and(|counts| replica.counts_restored(&counts).is_ok()) {
         return Ok(());
     }
     let replica = replica.clone();
@@ -296,11 +300,12 @@ fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
 }
 
 /// What CONFIG SET changes beside the settings themselves.
-fn apply_settings(coordinator: Arc<Coordinator>, log: Option<LogHandle>) -> Apply {
+fn apply_settings(coordinator: Arc<Coordinator>, pace: Arc<exchange::Pace>, log: Option<LogHandle>) -> Apply {
     Box::new(move |config| {
         coordinator.set_request_timeout_ms(config.request_timeout_ms);
         coordinator.replica().set_siblings_max(config.max_siblings);
         coordinator.replica().clock.set_drift_ms_max(config.max_clock_drift_ms);
+        pace.set(config.exchange_interval_ms);
         coordinator.replica().store().set_fsync(fsync(config.appendfsync));
         log.iter().for_each(|log| log.set(config.loglevel));
     })

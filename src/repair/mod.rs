@@ -6,6 +6,9 @@
 //! its partitions from the other homes, and answers no reads as a home until it has.
 //!
 //! [`handoff`] gives the copies this node took in for absent homes to those homes, and lets go of them.
+//!
+//! [`exchange`] is what goes on all the time besides: two homes find out where they differ, and make that equal.
 
+pub mod exchange;
 pub mod fill;
 pub mod handoff;

@@ -45,6 +45,13 @@ impl Counts {
         }
     }
 
+    fn clear(&self) {
+        for cell in &self.cells {
+            cell.keys.store(0, Ordering::Relaxed);
+            cell.expires.store(0, Ordering::Relaxed);
+        }
+    }
+
     fn cell(&self, slot: u16, database: u8) -> &Cell {
         &self.cells[usize::from(slot) * usize::from(DATABASES) + usize::from(database)]
     }
@@ -56,11 +63,14 @@ pub(super) fn weight(object: &Object) -> (bool, bool) {
 }
 
 impl Replica {
-    /// Counts all records once, at start after an unclean stop. Reads the whole store.
+    /// Counts all records and adds them up once, at start after an unclean stop. Reads the whole store.
     pub fn count_all(&self) -> Result<(), StorageError> {
+        self.counts.clear();
+        self.trees.clear();
         self.store.scan(Space::Objects, &[], None, &mut |key, value| {
             if let Some((key, object)) = decode(key, value) {
                 self.counts.change(&key, (false, false), weight(&object));
+                self.trees.change(&key, &Object::default(), &object);
             }
             ControlFlow::Continue(())
         })

@@ -14,10 +14,10 @@
 //!   in which they changed the object. So no hint is lost to a delivery that did not see it.
 
 use super::Replica;
-use super::count::weight;
 use crate::causality::NodeTag;
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
+use crate::object::Object;
 use crate::object::record::{Record, object_bytes};
 use crate::storage::batch::{Batch, Edit};
 use crate::storage::engine::Space;
@@ -195,16 +195,15 @@ impl Replica {
         let keeps = is_home || self.is_kept_for_others(kept)?;
         let mut batch = Batch::new();
         let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
-        let (same, removed) = self.store.edit(&mut batch, storage_key, |now| {
+        let same = self.store.edit(&mut batch, storage_key, |now| {
             let same = now == kept.record;
-            let removed = now.filter(|_| same && !keeps);
-            let edit = if removed.is_some() { Edit::Remove } else { Edit::Keep };
-            ((same, removed), edit)
+            let Some(record) = now.filter(|_| same && !keeps) else { return (same, Edit::Keep) };
+            if let Ok(record) = Record::decode(&record) {
+                self.note_change(&kept.key, &record.object, &Object::default());
+                self.stats.copies_given_back.fetch_add(1, Ordering::Relaxed);
+            }
+            (same, Edit::Remove)
         })?;
-        if let Some(Ok(record)) = removed.as_ref().map(Record::decode) {
-            self.counts.change(&kept.key, weight(&record.object), (false, false));
-            self.stats.copies_given_back.fetch_add(1, Ordering::Relaxed);
-        }
         if same {
             self.store.put_other(&mut batch, Space::Hints, name(kept.home, &kept.key), None);
             self.stats.hints_delivered.fetch_add(u64::from(kept.record.is_some()), Ordering::Relaxed);

@@ -18,6 +18,8 @@ pub mod count;
 pub mod hints;
 pub mod page;
 pub mod serve;
+pub mod tree;
+pub mod turn;
 pub mod write;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod tests;
 
 use crate::causality::{Hlc, NodeTag};
 use crate::key::StorageKey;
+use crate::merkle::tree::Run;
 use crate::message::data::Refusal;
 use crate::object::Object;
 use crate::object::record::Record;
@@ -37,6 +40,8 @@ use count::Counts;
 use hints::Hints;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use tree::Trees;
+use turn::Turn;
 
 /// What this node did with its copies since it started.
 #[derive(Debug, Default)]
@@ -55,6 +60,12 @@ pub struct ReplicaStats {
     pub handoff_bytes: AtomicU64,
     /// Copies deleted here because their homes have them.
     pub copies_given_back: AtomicU64,
+    /// Other homes compared with, from beginning to end.
+    pub exchanges: AtomicU64,
+    /// Keys that such a comparison found different, and made equal here or there.
+    pub keys_repaired: AtomicU64,
+    /// Bytes of questions and answers of the comparisons that this node began, repairs included.
+    pub exchange_bytes: AtomicU64,
 }
 
 /// This node's copies. Shared by all who read and write them.
@@ -71,6 +82,10 @@ pub struct Replica {
     filling: AtomicBool,
     counts: Counts,
     hints: Hints,
+    /// What the copies add up to.
+    pub trees: Trees,
+    /// Who compares with this node now.
+    pub turn: Turn,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -95,6 +110,8 @@ impl Replica {
             filling: AtomicBool::new(false),
             counts: Counts::default(),
             hints: Hints::default(),
+            trees: Trees::default(),
+            turn: Turn::default(),
             stats: ReplicaStats::default(),
         }
     }
@@ -136,6 +153,7 @@ impl Replica {
         let told: Done = Box::new(move |result| {
             if let Err(error) = &result {
                 replica.stats.commits_failed.fetch_add(1, Ordering::Relaxed);
+                replica.trees.doubt_all();
                 replica.births_valid_from.fetch_max(replica.clock.last().0 + 1, Ordering::AcqRel);
                 tracing::error!(%error, "storing a batch failed; its writes were not acknowledged by this node");
             }
@@ -172,6 +190,8 @@ impl Replica {
 
     fn note_damage(&self, key: &StorageKey, damage: &crate::codec::Damaged) -> Refusal {
         self.stats.damaged.fetch_add(1, Ordering::Relaxed);
+        // When it was added up it may have been sound.
+        self.trees.doubt(key.database(), Run::leaf_of(key.token()));
         tracing::error!(key = %key.user_key().escape_ascii(), %damage, "a record is damaged");
         Refusal::Damaged
     }

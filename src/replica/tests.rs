@@ -1,5 +1,7 @@
 //! The clerk's promises, on the memory engine without threads.
 
+mod tree;
+
 use super::Replica;
 use super::clock::{NodeClock, wall_ms};
 use super::write::NotStored;

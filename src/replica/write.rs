@@ -99,12 +99,11 @@ impl Replica {
                     Record::default()
                 }
             };
-            let before = weight(&record.object);
             let merged = record.object.clone().merge(object, conflict);
             if merged == record.object && old.is_some() {
                 return ((), None);
             }
-            self.note_change(key, before, &merged);
+            self.note_change(key, &record.object, &merged);
             ((), Some(Record { birth: record.birth, object: merged }.encode()))
         });
         merged.map_err(|error| {
@@ -133,7 +132,7 @@ impl Replica {
                 Err(refused) => (Err(refused), None),
                 Ok(None) => (Ok(stored(&record.encode(), &record)), None),
                 Ok(Some(new)) => {
-                    self.note_change(key, weight(&record.object), &new.object);
+                    self.note_change(key, &record.object, &new.object);
                     let bytes = new.encode();
                     (Ok(stored(&bytes, &new)), Some(bytes))
                 }
@@ -195,8 +194,10 @@ impl Replica {
         self.clock.stamp(now_ms, above).map_err(|_| Failure::ClockSpent)
     }
 
-    fn note_change(&self, key: &StorageKey, before: (bool, bool), after: &Object) {
-        self.counts.change(key, before, weight(after));
+    /// Keeps counters and trees in step with a record. Under the key's lock.
+    pub(super) fn note_change(&self, key: &StorageKey, before: &Object, after: &Object) {
+        self.counts.change(key, weight(before), weight(after));
+        self.trees.change(key, before, after);
         if after.siblings.len() > 1 {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
         }

@@ -1,0 +1,196 @@
+//! Anti-entropy: homes compare what they hold, always, and make equal what differs (§4.7).
+//!
+//! Every evening each clerk calls on one neighbour, and both read out the sum at the foot of their ledgers. Nearly always
+//! the sums are the same, and that was all. A neighbour who comes back from a journey is called on at once.
+//!
+//! # Contract
+//! - Each interval one other member is compared with, in turn, and at once every one that has become reachable; one at a
+//!   time. Of each two members one begins, so that no pair is compared twice over.
+//! - A database is compared over the partitions that both are homes of by its own N; what a node holds as a fallback, or
+//!   by a wider database's N, is nobody's difference.
+//! - Merging both ways is all that happens: an exchange can lose nothing, whatever else goes on, and absence covers
+//!   nothing.
+//! - It takes half of one connection's time at most ([`walk`]): after each step it rests as long as the step took, so that
+//!   it slows down where the nodes are slow. A member that fails is left alone for a while.
+//! - Who finds a difference repairs it only when neither node is being repaired by another or repairs another
+//!   ([`Turn`](crate::replica::turn::Turn)), so that two nodes do not both bring a third what it lacks.
+//! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway.
+//!
+//! # What it refuses to do
+//! It never deletes, and it never takes sides: what both hold is merged by the database's own rule.
+
+mod mend;
+pub mod serve;
+mod walk;
+
+use crate::causality::{NodeId, NodeTag};
+use crate::membership::Membership;
+use crate::membership::view::View;
+use crate::replica::Replica;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long writes on their way are given to arrive, before a difference is believed.
+const ARRIVAL: Duration = Duration::from_millis(150);
+
+/// A member that failed is left out for so many intervals at most; the number doubles from one on.
+const REST_INTERVALS_MAX: u32 = 32;
+
+/// How often this node compares; `exchange-interval-ms`.
+#[derive(Debug)]
+pub struct Pace(AtomicU64);
+
+impl Pace {
+    /// Every `interval_ms`.
+    pub fn new(interval_ms: u64) -> Pace {
+        Pace(AtomicU64::new(interval_ms))
+    }
+
+    /// From the next interval on, every `interval_ms`.
+    pub fn set(&self, interval_ms: u64) {
+        self.0.store(interval_ms, Ordering::Relaxed);
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Why an exchange ended before its end. What was repaired until then stays repaired.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the other node did not answer: {0}")]
+    Link(#[from] crate::peer::link::CallError),
+    #[error("the other node's answer could not be read: {0}")]
+    Answer(#[from] crate::codec::Damaged),
+    #[error("reading or storing copies failed here: {0}")]
+    Storage(#[from] crate::storage::error::StorageError),
+    #[error("the other node could not read or store its copies")]
+    Refused,
+    #[error("one of both is being filled up or compared with another, or the members changed")]
+    Moot,
+    #[error("this node is stopping")]
+    Stopping(#[from] tokio::task::JoinError),
+}
+
+/// Compares for ever.
+pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>, pace: Arc<Pace>) {
+    let mut round = Round::default();
+    loop {
+        tokio::time::sleep(pace.interval()).await;
+        if replica.is_filling() {
+            round = Round::default();
+            continue;
+        }
+        if let Err(error) = recount_doubted(&replica).await {
+            tracing::warn!(%error, "leaves in doubt could not be counted anew; they will be found again");
+        }
+        let view = membership.view();
+        for id in round.due(&view) {
+            let Some(peer) = view.index_of(&id) else { continue };
+            let ended = walk::walk(&membership, &replica, &view, peer).await;
+            round.ended(id, &ended);
+            match ended {
+                Ok(repaired) => {
+                    replica.stats.exchanges.fetch_add(1, Ordering::Relaxed);
+                    if repaired > 0 {
+                        tracing::info!(%id, keys = repaired, "repaired keys that differed between this node and another");
+                    }
+                }
+                Err(Broken::Moot) => {}
+                Err(error) => tracing::info!(%id, %error, "an exchange was broken off; it is begun anew later"),
+            }
+        }
+    }
+}
+
+/// Whose turn it is.
+#[derive(Default)]
+struct Round {
+    /// The members that could be reached at the last look.
+    reachable: BTreeSet<NodeId>,
+    /// The one compared with last.
+    last: Option<NodeId>,
+    /// Members that failed: for how many intervals they are left out still, and the next time.
+    resting: BTreeMap<NodeId, (u32, u32)>,
+}
+
+impl Round {
+    /// With whom to compare now: those that have become reachable since the last call, and the next in turn.
+    fn due(&mut self, view: &View) -> Vec<NodeId> {
+        let own = view.own().tag;
+        let others = view.nodes.iter().filter(|node| node.link.is_some() && begins(own, node.tag));
+        let reachable: BTreeSet<NodeId> = others.filter(|node| node.is_reachable()).map(|node| node.id).collect();
+        let mut due: Vec<NodeId> = reachable.difference(&self.reachable).copied().collect();
+        self.resting.retain(|node, _| reachable.contains(node) && !due.contains(node));
+        self.resting.values_mut().for_each(|(left, _)| *left = left.saturating_sub(1));
+        let after = |last: &NodeId| reachable.iter().find(|node| *node > last);
+        let next = self.last.as_ref().and_then(after).or(reachable.first()).copied();
+        self.last = next;
+        let rests = |node: &NodeId| self.resting.get(node).is_some_and(|(left, _)| *left > 0);
+        due.extend(next.filter(|next| !due.contains(next) && !rests(next)));
+        self.reachable = reachable;
+        due
+    }
+
+    fn ended(&mut self, node: NodeId, how: &Result<u64, Broken>) {
+        match how {
+            Ok(_) => {
+                self.resting.remove(&node);
+            }
+            // As if it had not been there: it is asked again at the next interval.
+            Err(Broken::Moot) => {
+                self.reachable.remove(&node);
+            }
+            Err(_) => {
+                let (left, next) = self.resting.entry(node).or_insert((0, 1));
+                (*left, *next) = (*next, (*next * 2).min(REST_INTERVALS_MAX));
+            }
+        }
+    }
+}
+
+/// Which of two members begins: so that each of many begins with about half of the others.
+fn begins(own: NodeTag, other: NodeTag) -> bool {
+    (own < other) == ((own.0 ^ other.0) & 1 == 0)
+}
+
+/// Counts the leaves anew that may be wrong about their keys.
+async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
+    let doubts = replica.trees.take_doubts();
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    tokio::time::sleep(ARRIVAL).await;
+    let replica = replica.clone();
+    let begun = Instant::now();
+    tokio::task::spawn_blocking(move || replica.recount(doubts)).await??;
+    tokio::time::sleep(begun.elapsed()).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_two_members_one_begins() {
+        for (a, b) in (1..40).flat_map(|a| (1..40).map(move |b| (a * 7919, b * 7919))).filter(|(a, b)| a != b) {
+            assert_ne!(begins(NodeTag(a), NodeTag(b)), begins(NodeTag(b), NodeTag(a)));
+        }
+    }
+
+    #[test]
+    fn who_fails_is_left_out_ever_longer_and_one_success_ends_that() {
+        let mut round = Round::default();
+        let node = NodeId([7; 20]);
+        for left in [1, 2, 4, 8, 16, 32, 32] {
+            round.ended(node, &Err(Broken::Refused));
+            assert_eq!(round.resting[&node].0, left);
+        }
+        round.ended(node, &Ok(0));
+        assert!(round.resting.is_empty());
+    }
+}
