@@ -98,7 +98,7 @@ fn known(failure: &Failure) -> String {
         Failure::ClockSpent => "this node's clock has not been stored far enough ahead to name this write".to_owned(),
         Failure::Damaged => "this node's record of the key is damaged and no other replica could mend it".to_owned(),
         Failure::Storage(reason) => format!("this node's storage refuses writes ({})", one_line(reason)),
-        Failure::NotHome => "the nodes do not agree yet which of them keep this key".to_owned(),
+        Failure::NotHome => "the node this request was forwarded to has only just started".to_owned(),
     }
 }
 

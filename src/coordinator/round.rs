@@ -253,7 +253,11 @@ impl Round {
             };
             let mut outcomes = outcomes.map(Vec::into_iter);
             round.event(&slots, |slot, _, _, _| match &mut outcomes {
-                Ok(outcomes) => slot.end(outcomes.next().unwrap_or(Outcome::Failed(Failure::ForwardLost))),
+                Ok(outcomes) => match outcomes.next().unwrap_or(Outcome::Failed(Failure::ForwardLost)) {
+                    // It did not begin: as good as not sent.
+                    Outcome::Failed(Failure::NotHome) => slot.unforwarded(node, &CallError::NotSent),
+                    outcome => slot.end(outcome),
+                },
                 Err(error) => slot.unforwarded(node, error),
             });
         };

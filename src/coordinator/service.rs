@@ -4,11 +4,12 @@ use super::Coordinator;
 use crate::causality::NodeId;
 use crate::codec::Damaged;
 use crate::message::control::{Control, Refusal};
-use crate::message::data::{Count, read_requests};
+use crate::message::data::{self, Count, read_requests};
 use crate::message::data_plane::{CONTROL, DATA, Question};
 use crate::message::exchange::ExchangeRequest;
 use crate::message::fill::FillRequest;
 use crate::message::forward;
+use crate::message::operation::{Failure, Outcome};
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{Answer, Service};
 use crate::repair::exchange::serve;
@@ -53,10 +54,29 @@ impl Desk {
     }
 }
 
-/// The desk is not open yet: who wants to join need not wait to hear that there is no cluster here.
-fn not_yet(body: &[u8], answer: Answer) {
+/// The desk is not open yet. Whoever asks need not wait to hear so: there is no cluster to join here, no copy is read or
+/// taken in, and what was forwarded was not begun and can be placed elsewhere.
+fn not_yet(body: &Bytes, answer: Answer) {
     if let Ok(Control::Join(_)) = Control::decode(body) {
-        answer.send(Control::JoinAnswer(Err(Refusal::NoClusterYet)).encode());
+        return answer.send(Control::JoinAnswer(Err(Refusal::NoClusterYet)).encode());
+    }
+    let (Some(&DATA), Some(question)) = (body.first(), body.get(1)) else { return };
+    let rest = body.slice(2..);
+    match Question::from_byte(*question) {
+        Some(Question::Replicate) => {
+            if let Ok(requests) = read_requests(&rest) {
+                let mut reply = Vec::new();
+                requests.iter().for_each(|_| data::Answer::Refused(data::Refusal::Filling).encode(&mut reply));
+                answer.send(reply);
+            }
+        }
+        Some(Question::Forward) => {
+            if let Ok(operations) = forward::read_request(&rest) {
+                let refused = vec![Outcome::Failed(Failure::NotHome); operations.len()];
+                answer.send(forward::answer_body(&refused));
+            }
+        }
+        _ => {}
     }
 }
 

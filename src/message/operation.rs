@@ -119,6 +119,6 @@ pub enum Failure {
         /// The most entries.
         limit: u32,
     },
-    /// Forwarded to a node that is not in the key's preference list in its ring; nothing was applied.
+    /// Forwarded to a node that does not coordinate it, because it has only just started; nothing was applied.
     NotHome,
 }
