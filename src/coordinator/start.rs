@@ -9,7 +9,7 @@ use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::digest::Digest;
 use crate::policy::Policy;
 use crate::quorum::{Candidates, TooFew, get, put};
-use crate::replica::write::NotStored;
+use crate::replica::write::{Expiry, NotStored};
 use crate::storage::batch::Batch;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
@@ -113,7 +113,9 @@ impl<'a> Starting<'a> {
         let (conflict, now_ms) = (policy.conflict, self.now_ms);
         let stored = match &operation.act {
             Act::Put(put) => replica.put(&mut self.batch, &key, put, conflict, home, now_ms),
-            Act::Expire { at, seen } => replica.expire(&mut self.batch, &key, seen, *at, conflict, home, now_ms),
+            Act::Expire { at, seen } => {
+                replica.expire(&mut self.batch, &key, Expiry { seen, at: *at }, conflict, home, now_ms)
+            }
             Act::Get => Err(NotStored::Raced),
         };
         let stored = match stored {

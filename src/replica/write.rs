@@ -24,6 +24,15 @@ pub struct Stored {
     pub context: Context,
 }
 
+/// What an expiry command sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiry<'a> {
+    /// What the command has read.
+    pub seen: &'a Object,
+    /// Absolute Unix milliseconds; none: the key no longer expires.
+    pub at: Option<u64>,
+}
+
 /// Why a write was not made here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotStored {
@@ -58,22 +67,20 @@ impl Replica {
     }
 
     /// Sets the expiry register of every live sibling, after taking in what the command has seen.
-    #[allow(clippy::too_many_arguments)]
     pub fn expire(
         &self,
         batch: &mut Batch,
         key: &StorageKey,
-        seen: &Object,
-        at: Option<u64>,
+        expiry: Expiry<'_>,
         conflict: Conflict,
         home: Option<NodeTag>,
         now_ms: u64,
     ) -> Result<Stored, NotStored> {
         let _held = self.hints.hold(key, home);
         let stored = self.change(batch, key, |replica, record| {
-            let mut object = take_unraced(record, key, seen, conflict)?;
+            let mut object = take_unraced(record, key, expiry.seen, conflict)?;
             let stamp = replica.stamp(now_ms, object.highest())?;
-            object.expire(now_ms, stamp, at);
+            object.expire(now_ms, stamp, expiry.at);
             Ok(Some(Record { birth: record.birth, object }))
         })?;
         self.note_hint(batch, key, home);
