@@ -322,3 +322,19 @@ fn wait_counts_replicas_of_forwarded_writes() {
         assert_eq!(connection.run("WAIT 2 5000").integer(), 2, "key:{key}");
     }
 }
+
+/// WAIT keeps to its time, also when a home that would have to be asked hangs.
+#[test]
+fn wait_keeps_to_its_time() {
+    let cluster = Cluster::start(5, &[]);
+    let mut connection = cluster.connect(0);
+    for key in 0..24 {
+        connection.done(&format!("SET key:{key} v"));
+    }
+    cluster.nodes[4].freeze();
+    let begun = std::time::Instant::now();
+    assert!((1..=2).contains(&connection.run("WAIT 4 200").integer()));
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_millis(900), "{took:?} for 200 ms");
+    cluster.nodes[4].thaw();
+}

@@ -87,8 +87,11 @@ impl AckLog {
                 return self.answer(standing);
             }
             let away = self.log.lock().away();
-            for round in &away {
-                round.confirm_away().await;
+            // A home that hangs must not keep the client beyond its own time.
+            let confirming = confirm(&away);
+            match deadline {
+                Some(deadline) => drop(tokio::time::timeout_at(deadline, confirming).await),
+                None => confirming.await,
             }
             if !away.is_empty() && self.log.lock().standing().unwrap_or(all) >= replicas {
                 continue;
@@ -115,5 +118,11 @@ impl AckLog {
         log.prune();
         log.least = None;
         standing
+    }
+}
+
+async fn confirm(away: &[Arc<Round>]) {
+    for round in away {
+        round.confirm_away().await;
     }
 }

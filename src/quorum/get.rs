@@ -179,17 +179,9 @@ mod tests {
     use super::*;
     use crate::causality::{Actor, Dot, Hlc, NodeTag};
     use crate::object::Sibling;
+    use crate::quorum::candidates;
     use bytes::Bytes;
     use proptest::prelude::*;
-
-    fn candidates(spec: &str) -> Candidates {
-        let read = |(node, letter): (usize, char)| Candidate {
-            node: node as u16,
-            home: letter.eq_ignore_ascii_case(&'h'),
-            reachable: letter.is_ascii_uppercase(),
-        };
-        spec.chars().enumerate().map(read).collect()
-    }
 
     fn wanted(r: u8, sloppy: bool) -> Wanted {
         Wanted { n: 3, r, sloppy, conflict: Conflict::Siblings }

@@ -57,3 +57,14 @@ fn countable(candidates: &[Candidate], n: u8, sloppy: bool) -> u8 {
     let able = candidates.iter().filter(|candidate| candidate.reachable && (sloppy || candidate.home)).count();
     u8::try_from(able).unwrap_or(u8::MAX).min(n)
 }
+
+/// Candidates for tests, one letter each: H a home, F a fallback; lower case: unreachable.
+#[cfg(test)]
+fn candidates(spec: &str) -> Candidates {
+    let read = |(node, letter): (usize, char)| Candidate {
+        node: node as u16,
+        home: letter.eq_ignore_ascii_case(&'h'),
+        reachable: letter.is_ascii_uppercase(),
+    };
+    spec.chars().enumerate().map(read).collect()
+}

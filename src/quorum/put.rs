@@ -254,17 +254,8 @@ impl Put {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quorum::candidates;
     use proptest::prelude::*;
-
-    fn candidates(spec: &str) -> Candidates {
-        // H home, F fallback; lower case: unreachable.
-        let read = |(node, letter): (usize, char)| Candidate {
-            node: node as u16,
-            home: letter.eq_ignore_ascii_case(&'h'),
-            reachable: letter.is_ascii_uppercase(),
-        };
-        spec.chars().enumerate().map(read).collect()
-    }
 
     fn wanted(w: u8, dw: u8, sloppy: bool) -> Wanted {
         Wanted { n: 3, w, dw, sloppy }
