@@ -12,10 +12,12 @@
 //! ```text
 //! roof      node                                        assemble, start, stop
 //! door      resp → session → command → door             bytes ⇄ request; command table; request → Reply
-//! drivers   replica → membership → repair → coordinator async loops: run a machine with hands
+//! drivers   background → replica → membership → repair  async loops: run a machine with hands
+//!           → coordinator
 //! hands     storage (fjall), peer (tokio)               disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
-//! machines  merkle, message, gossip, quorum, handoff    event + now → effects
+//! machines  merkle, message, gossip, quorum, handoff,   event + now → effects
+//!           budget
 //! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, config                               no Dynamo idea in here
 //! ```
@@ -38,10 +40,12 @@ pub mod message;
 pub mod gossip;
 pub mod quorum;
 pub mod handoff;
+pub mod budget;
 
 pub mod storage;
 pub mod peer;
 
+pub mod background;
 pub mod replica;
 pub mod membership;
 pub mod repair;

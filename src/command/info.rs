@@ -238,6 +238,7 @@ fn about_dynamo(server: &Server, out: &mut String) {
     let members = server.coordinator.membership().stats();
     let replica = server.coordinator.replica();
     let store = replica.store().stats();
+    let background = replica.background.stats();
     facts!(out,
         "node_id": view.nodes[view.me].id,
         "members": view.nodes.len(),
@@ -261,6 +262,10 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "exchanges": replica.stats.exchanges.load(Relaxed),
         "keys_repaired": replica.stats.keys_repaired.load(Relaxed),
         "exchange_bytes": replica.stats.exchange_bytes.load(Relaxed),
+        "background_budget": background.bytes_per_s,
+        "background_waiting": background.waiting,
+        "background_bytes": background.bytes,
+        "foreground_p99_us": background.p99_us,
         "siblings_max": replica.stats.siblings_max.load(Relaxed),
         "clock_drift_ms_max": replica.clock.drift_ms_seen(),
         "filling": u8::from(replica.is_filling()),

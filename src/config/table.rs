@@ -173,6 +173,14 @@ settings! {
             "How often this node compares its copies with those of one other member, each in turn; one that comes \
              back is compared with within this time. Where nothing differs a comparison costs some kilobytes. Lower \
              finds stale copies sooner; higher spares small nodes.";
+        background_latency_target_ms("background-latency-target-ms"): u64 = "50", "ms", Range::Between(1, 60_000), mutable,
+            "While one in a hundred requests of clients takes longer than this, repair yields: what handoff, exchange, \
+             filling up and reaping may move together is halved each second, down to a 32nd of \
+             background-bytes-per-s-max. Lower favours clients on a busy node; higher makes copies whole sooner.";
+        background_bytes_per_s_max("background-bytes-per-s-max"): u64 = "64mb", "bytes", Range::Memory(64 << 10, 64 << 30),
+            mutable,
+            "The most that handoff, exchange, filling up and reaping may move together in a second while clients are \
+             served in time. Lower leaves disks and links to clients; higher makes a returned node whole sooner.";
         max_clock_drift_ms("max-clock-drift-ms"): u64 = "500", "ms", Range::Between(1, 86_400_000), mutable,
             "How far a clock that is merely heard of may pull this node's clock ahead of the wall clock; beyond that \
              it is counted and logged. Higher tolerates machines with worse clocks; lower keeps one wrong clock from \

@@ -87,13 +87,16 @@ impl Coordinator {
 
     /// Runs a batch. `acks` is the connection's record of what its writes were acknowledged by, for WAIT.
     pub async fn run(self: &Arc<Self>, operations: Vec<Operation>, acks: &AckLog) -> Vec<Outcome> {
-        self.run_placed(operations, Some(acks), Forwarding::Once).await
+        let begun = Instant::now();
+        let outcomes = self.run_placed(operations, Some(acks), Forwarding::Once, begun).await;
+        self.replica.background.observe(begun.elapsed());
+        outcomes
     }
 
     /// Runs operations that another node forwarded.
     async fn run_here(self: &Arc<Self>, operations: Vec<Operation>) -> Vec<Outcome> {
         self.stats.forwarded_in.fetch_add(operations.len() as u64, Ordering::Relaxed);
-        self.run_placed(operations, None, Forwarding::Never).await
+        self.run_placed(operations, None, Forwarding::Never, Instant::now()).await
     }
 
     async fn run_placed(
@@ -101,9 +104,10 @@ impl Coordinator {
         operations: Vec<Operation>,
         acks: Option<&AckLog>,
         forwarding: Forwarding,
+        begun: Instant,
     ) -> Vec<Outcome> {
         let mut avoid: SmallVec<[u16; 4]> = SmallVec::new();
-        let deadline = Instant::now() + self.request_timeout();
+        let deadline = begun + self.request_timeout();
         let (mut outcomes, mut unplaced) = self.round(operations, acks, forwarding, deadline, &mut avoid).await;
         for placing in 1..=PLACINGS_MAX {
             if unplaced.is_empty() || Instant::now() >= deadline {

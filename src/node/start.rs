@@ -73,6 +73,7 @@ impl Node {
         let (clock, births_valid_from) = wind_clock(&config, &opened)?;
         let tag = opened.node_id.tag();
         let replica = Arc::new(Replica::new(store, tag, clock, births_valid_from, config.max_siblings));
+        replica.background.set(config.background_latency_target_ms, config.background_bytes_per_s_max);
         if opened.lost {
             // Before any other node can ask: what is here answers no reads until it is filled up.
             replica.start_filling();
@@ -80,7 +81,7 @@ impl Node {
         count_keys(&replica, &opened).await?;
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
-        let mut tasks = vec![renew_lease(replica.clone(), home.clone())];
+        let mut tasks = vec![renew_lease(replica.clone(), home.clone()), steer_background(replica.clone())];
         for socket in nodes {
             tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
         }
@@ -299,11 +300,18 @@ fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
     })
 }
 
+/// Lets background work yield to requests, for ever.
+fn steer_background(replica: Arc<Replica>) -> JoinHandle<()> {
+    tokio::spawn(async move { replica.background.run().await })
+}
+
 /// What CONFIG SET changes beside the settings themselves.
 fn apply_settings(coordinator: Arc<Coordinator>, pace: Arc<exchange::Pace>, log: Option<LogHandle>) -> Apply {
     Box::new(move |config| {
         coordinator.set_request_timeout_ms(config.request_timeout_ms);
         coordinator.replica().set_siblings_max(config.max_siblings);
+        let background = &coordinator.replica().background;
+        background.set(config.background_latency_target_ms, config.background_bytes_per_s_max);
         coordinator.replica().clock.set_drift_ms_max(config.max_clock_drift_ms);
         pace.set(config.exchange_interval_ms);
         coordinator.replica().store().set_fsync(fsync(config.appendfsync));

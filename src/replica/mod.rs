@@ -27,6 +27,7 @@ mod hints_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::background::Background;
 use crate::causality::{Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::merkle::tree::Run;
@@ -86,6 +87,8 @@ pub struct Replica {
     pub trees: Trees,
     /// Who compares with this node now.
     pub turn: Turn,
+    /// What work in the background draws from.
+    pub background: Background,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -112,6 +115,7 @@ impl Replica {
             hints: Hints::default(),
             trees: Trees::default(),
             turn: Turn::default(),
+            background: Background::default(),
             stats: ReplicaStats::default(),
         }
     }
