@@ -1,8 +1,8 @@
-//! Giving back what was kept for others: which home is served next, and how fast (§4.6).
+//! Giving back what was kept for others: which home is served next (§4.6).
 //!
 //! While a neighbour was away you took in their parcels. Now you look out of the window now and then; when their lamp is
 //! lit you carry over an armful, wait until they have signed for it, and come back for the next. Whoever does not open
-//! is tried again later, and later still; and you never carry so much that your own visitors wait.
+//! is tried again later, and later still.
 //!
 //! # Contract
 //! - Event and time in, effects out. The driver tells which homes parcels are kept for ([`Handoff::found`]), asks what to
@@ -11,10 +11,10 @@
 //! - A page that broke off is carried again from its beginning. A home is done when a whole pass over its hints has left
 //!   nothing behind; else there is another pass.
 //! - The pause before either doubles each time, up to [`Settings::pause_max_ms`]. A home whose lamp goes on is tried at once.
-//! - Bytes are counted after the fact: a page may overdraw, and nothing more is carried until the debt is paid.
 //!
 //! # What it refuses to do
-//! It reads no hints, sends nothing and deletes nothing; it does not judge who is up, nor who is whose home.
+//! It reads no hints, sends nothing and deletes nothing; it does not judge who is up, nor who is whose home. How fast pages
+//! follow each other is not its business: whoever carries one draws from the node's budget.
 
 #[cfg(test)]
 mod tests;
@@ -30,10 +30,6 @@ pub const ALL_HOMES: NodeTag = NodeTag(0);
 /// How parcels are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes of objects a second, over all homes.
-    pub bytes_per_s: u64,
-    /// The most bytes saved up while there was nothing to carry.
-    pub burst_bytes: u64,
     /// Pages under way at once, over all homes.
     pub pages_max: usize,
     /// The pause after the first failure, and after a pass that left something behind.
@@ -49,15 +45,6 @@ pub struct Page {
     pub home: NodeTag,
     /// The name of the last hint of the page before; none: from the first on.
     pub after: Option<Bytes>,
-}
-
-/// How a page went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
-    /// Bytes sent.
-    pub bytes: u64,
-    /// How it ended.
-    pub end: End,
 }
 
 /// How a page ended.
@@ -94,22 +81,12 @@ pub struct Handoff {
     homes: BTreeMap<NodeTag, Home>,
     last_served: NodeTag,
     under_way: usize,
-    /// Bytes that may be sent now; negative: a debt.
-    credit_bytes: i64,
-    credited_ms: u64,
 }
 
 impl Handoff {
     /// Nothing to carry yet.
-    pub fn new(settings: Settings, now_ms: u64) -> Handoff {
-        Handoff {
-            settings,
-            homes: BTreeMap::new(),
-            last_served: ALL_HOMES,
-            under_way: 0,
-            credit_bytes: i64::try_from(settings.burst_bytes).unwrap_or(i64::MAX),
-            credited_ms: now_ms,
-        }
+    pub fn new(settings: Settings) -> Handoff {
+        Handoff { settings, homes: BTreeMap::new(), last_served: ALL_HOMES, under_way: 0 }
     }
 
     /// Hints may be kept for these homes. A home that is known goes on where it is.
@@ -122,7 +99,6 @@ impl Handoff {
     /// What to carry now. `reachable` tells whether a home seems to answer; for a tag that is no member's, that it may be
     /// tried.
     pub fn next(&mut self, now_ms: u64, reachable: impl Fn(NodeTag) -> bool) -> Vec<Page> {
-        self.pay(now_ms);
         for (tag, home) in &mut self.homes {
             let lit = reachable(*tag);
             if lit && !home.reachable {
@@ -131,7 +107,7 @@ impl Handoff {
             home.reachable = lit;
         }
         let mut pages = Vec::new();
-        while self.credit_bytes > 0 && self.under_way < self.settings.pages_max {
+        while self.under_way < self.settings.pages_max {
             let Some(tag) = self.ready_after(self.last_served, now_ms) else { break };
             let Some(home) = self.homes.get_mut(&tag) else { break };
             home.under_way = true;
@@ -143,13 +119,11 @@ impl Handoff {
     }
 
     /// A page has come to its end.
-    pub fn carried(&mut self, tag: NodeTag, carried: Carried, now_ms: u64) {
-        self.pay(now_ms);
-        self.credit_bytes = self.credit_bytes.saturating_sub_unsigned(carried.bytes);
+    pub fn carried(&mut self, tag: NodeTag, end: End, now_ms: u64) {
         let Some(home) = self.homes.get_mut(&tag).filter(|home| home.under_way) else { return };
         self.under_way -= 1;
         home.under_way = false;
-        match carried.end {
+        match end {
             End::BrokeOff => {
                 home.not_before_ms = now_ms.saturating_add(doubled(self.settings, home.failures));
                 home.failures = home.failures.saturating_add(1);
@@ -183,15 +157,6 @@ impl Handoff {
         let round = later.chain(self.homes.range(..=last));
         let mut ready = round.filter(|(_, home)| home.reachable && !home.under_way && home.not_before_ms <= now_ms);
         ready.next().map(|(tag, _)| *tag)
-    }
-
-    /// Time pays.
-    fn pay(&mut self, now_ms: u64) {
-        let passed_ms = now_ms.saturating_sub(self.credited_ms);
-        self.credited_ms = self.credited_ms.max(now_ms);
-        let earned = passed_ms.saturating_mul(self.settings.bytes_per_s) / 1000;
-        let most = i64::try_from(self.settings.burst_bytes).unwrap_or(i64::MAX);
-        self.credit_bytes = self.credit_bytes.saturating_add_unsigned(earned).min(most);
     }
 }
 

@@ -101,6 +101,7 @@ async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Parti
         let body = FillRequest { partition: partition.0, after: after.take() }.into_body();
         let Ok(answer) = link.ask(body, PAGE_TIMEOUT).await else { return Ok(Copied::Broken) };
         let Ok(page) = Page::read(&answer) else { return Ok(Copied::Broken) };
+        replica.background.take(answer.len() as u64).await;
         after = page.objects.last().map(|(key, _)| key.clone());
         let more = page.more;
         if page.filling {
@@ -144,9 +145,15 @@ pub async fn serve(membership: &Membership, replica: Arc<Replica>, request: Fill
         None => Bytes::copy_from_slice(&from),
     };
     let filling = replica.is_filling();
-    let page = tokio::task::spawn_blocking(move || replica.page(&from, to.as_ref().map(|to| to.as_slice()))).await;
+    let reader = replica.clone();
+    let page = tokio::task::spawn_blocking(move || reader.page(&from, to.as_ref().map(|to| to.as_slice()))).await;
     match page {
-        Ok(Ok(page)) => Some(Page { filling, ..page }.into_body()),
+        Ok(Ok(page)) => {
+            let body = Page { filling, ..page }.into_body();
+            // Here, too, clients are being served.
+            replica.background.take(body.len() as u64).await;
+            Some(body)
+        }
         Ok(Err(error)) => {
             tracing::error!(%error, "reading copies for a home that fills up failed");
             None

@@ -8,7 +8,7 @@
 //! - Reading and deleting happen on threads that may block; one page at a time for each home, see [`crate::handoff`].
 
 use crate::causality::NodeTag;
-use crate::handoff::{Carried, End, Handoff, Page, Settings};
+use crate::handoff::{End, Handoff, Page, Settings};
 use crate::key::StorageKey;
 use crate::membership::Membership;
 use crate::membership::view::View;
@@ -26,9 +26,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How handoff is throttled.
-const SETTINGS: Settings =
-    Settings { bytes_per_s: 16 << 20, burst_bytes: 4 << 20, pages_max: 4, pause_min_ms: 250, pause_max_ms: 10_000 };
+/// How pages are carried.
+const SETTINGS: Settings = Settings { pages_max: 4, pause_min_ms: 250, pause_max_ms: 10_000 };
 
 /// Keys in a page.
 const PAGE_KEYS: usize = 128;
@@ -50,7 +49,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
     find(&replica).await;
     let begun = Instant::now();
     let now_ms = || begun.elapsed().as_millis() as u64;
-    let mut machine = Handoff::new(SETTINGS, 0);
+    let mut machine = Handoff::new(SETTINGS);
     let mut pages = JoinSet::new();
     let mut homes: HashMap<tokio::task::Id, NodeTag> = HashMap::new();
     let mut looks = interval(LOOK_EVERY);
@@ -65,12 +64,12 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
                 look = look.wrapping_add(1);
             }
             Some(ended) = pages.join_next_with_id() => {
-                let (id, carried) = match ended {
-                    Ok((id, carried)) => (id, carried),
-                    Err(error) => (error.id(), Carried { bytes: 0, end: End::BrokeOff }),
+                let (id, end) = match ended {
+                    Ok((id, end)) => (id, end),
+                    Err(error) => (error.id(), End::BrokeOff),
                 };
                 if let Some(home) = homes.remove(&id) {
-                    machine.carried(home, carried, now_ms());
+                    machine.carried(home, end, now_ms());
                 }
             }
         }
@@ -103,8 +102,7 @@ fn is_reachable(view: &View, home: NodeTag) -> bool {
 }
 
 /// Carries one page: reads, sends, deletes.
-async fn carry(membership: Arc<Membership>, replica: Arc<Replica>, page: Page) -> Carried {
-    let broke_off = |bytes| Carried { bytes, end: End::BrokeOff };
+async fn carry(membership: Arc<Membership>, replica: Arc<Replica>, page: Page) -> End {
     replica.writable().await;
     let reader = replica.clone();
     let read = spawn_blocking(move || reader.kept_for(page.home, page.after.as_ref(), PAGE_KEYS, PAGE_BYTES)).await;
@@ -112,28 +110,29 @@ async fn carry(membership: Arc<Membership>, replica: Arc<Replica>, page: Page) -
         Ok(Ok(page)) => page,
         Ok(Err(error)) => {
             tracing::error!(%error, "reading copies kept for another home failed");
-            return broke_off(0);
+            return End::BrokeOff;
         }
-        Err(_) => return broke_off(0),
+        Err(_) => return End::BrokeOff,
     };
+    replica.background.take(kept.iter().map(Kept::bytes).sum()).await;
     let view = membership.view();
     let sent = send(&view, &kept).await;
     replica.stats.handoff_bytes.fetch_add(sent.bytes, Ordering::Relaxed);
     if membership.view().epoch != view.epoch {
-        return broke_off(sent.bytes);
+        return End::BrokeOff;
     }
     let taken = sent.taken.iter().filter(|taken| **taken).count();
     let given = kept.into_iter().zip(sent.taken).filter_map(|(kept, taken)| taken.then_some(kept));
     let given = given.map(|kept| (is_home(&view, &kept.key), kept)).collect();
     match let_go(&replica, given).await {
-        Ok(_) if sent.broke_off => broke_off(sent.bytes),
+        Ok(_) if sent.broke_off => End::BrokeOff,
         Ok(gone) => {
             let left = damaged || gone < taken || sent.failed;
-            Carried { bytes: sent.bytes, end: End::Tried { left, last } }
+            End::Tried { left, last }
         }
         Err(error) => {
             tracing::error!(%error, "copies that their homes have could not be let go of; they are given again");
-            broke_off(sent.bytes)
+            End::BrokeOff
         }
     }
 }

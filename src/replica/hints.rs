@@ -81,6 +81,11 @@ impl Kept {
         Kept { home, key, record }
     }
 
+    /// How many bytes it is to carry.
+    pub fn bytes(&self) -> u64 {
+        (self.key.as_bytes().len() + self.record.as_ref().map_or(0, Bytes::len)) as u64
+    }
+
     /// The object's bytes; none: there is nothing any more.
     pub fn object(&self) -> Option<Bytes> {
         self.record.as_ref().map(object_bytes)

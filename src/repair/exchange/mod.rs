@@ -10,8 +10,8 @@
 //!   by a wider database's N, is nobody's difference.
 //! - Merging both ways is all that happens: an exchange can lose nothing, whatever else goes on, and absence covers
 //!   nothing.
-//! - It takes half of one connection's time at most ([`walk`]): after each step it rests as long as the step took, so that
-//!   it slows down where the nodes are slow. A member that fails is left alone for a while.
+//! - It takes half of one connection's time at most, and less while clients wait ([`walk`]): after each step it draws what
+//!   the step moved, or what its time is worth, from the node's budget. A member that fails is left alone for a while.
 //! - Who finds a difference repairs it only when neither node is being repaired by another or repairs another
 //!   ([`Turn`](crate::replica::turn::Turn)), so that two nodes do not both bring a third what it lacks.
 //! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway.
@@ -164,10 +164,10 @@ async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
         return Ok(());
     }
     tokio::time::sleep(ARRIVAL).await;
-    let replica = replica.clone();
     let begun = Instant::now();
-    tokio::task::spawn_blocking(move || replica.recount(doubts)).await??;
-    tokio::time::sleep(begun.elapsed()).await;
+    let counter = replica.clone();
+    tokio::task::spawn_blocking(move || counter.recount(doubts)).await??;
+    replica.background.take_turn(0, begun.elapsed()).await;
     Ok(())
 }
 

@@ -19,9 +19,6 @@ use std::time::{Duration, Instant};
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest rest after one step.
-const REST_MAX: Duration = Duration::from_secs(1);
-
 /// The other member, and what both share.
 pub(super) struct Peer<'a> {
     pub link: &'a Link,
@@ -112,7 +109,7 @@ impl Walk<'_> {
         let mut exchange = Exchange::new(self.peer.database, bits, partitions);
         let mut effect = exchange.start();
         loop {
-            let begun = Instant::now();
+            let (begun, moved) = (Instant::now(), self.moved());
             let event = match effect {
                 Effect::Compare { bits, indexes } => self.compare(bits, &indexes).await?,
                 Effect::Wait => {
@@ -131,7 +128,7 @@ impl Walk<'_> {
                 }
                 Effect::Done => return Ok(()),
             };
-            tokio::time::sleep(begun.elapsed().min(REST_MAX)).await;
+            self.peer.replica.background.take_turn(self.moved() - moved, begun.elapsed()).await;
             if self.peer.replica.is_filling() || self.membership.view().epoch != self.epoch {
                 return Err(Broken::Moot);
             }
@@ -140,6 +137,11 @@ impl Walk<'_> {
                 self.take_turn().await?;
             }
         }
+    }
+
+    /// Bytes that exchanges moved so far.
+    fn moved(&self) -> u64 {
+        self.peer.replica.stats.exchange_bytes.load(Ordering::Relaxed)
     }
 
     /// Something differs for good: from here on only one repairs, on either node; or goes on to be that one.
