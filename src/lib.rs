@@ -14,7 +14,7 @@
 //! door      resp → session → command → door             bytes ⇄ request; command table; request → Reply
 //! drivers   background → replica → membership → repair  async loops: run a machine with hands
 //!           → coordinator
-//! hands     storage (fjall), peer (tokio)               disk and wire; decide nothing
+//! hands     world → storage (fjall) → peer (tokio)      clock, chance, disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
 //! machines  merkle, message, gossip, quorum, handoff,   event + now → effects
 //!           budget
@@ -42,6 +42,7 @@ pub mod quorum;
 pub mod handoff;
 pub mod budget;
 
+pub mod world;
 pub mod storage;
 pub mod peer;
 

@@ -16,10 +16,10 @@ use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::session::{Scope, Session};
+use crate::world::Instant;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 /// As many bytes of an unknown command's arguments are shown.
 const SHOWN_BYTES: usize = 128;
@@ -223,6 +223,7 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
     async fn wait(&self, waiting: Waiting) -> Option<Reply> {
         let _waiting = self.server.stats.wait();
         tokio::select! {
+            biased;
             reply = waiting => Some(reply),
             () = self.session.client.killed() => None,
             () = self.presence.gone() => None,

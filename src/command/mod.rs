@@ -43,12 +43,12 @@ use crate::message::operation::{Act, Operation};
 use crate::resp::reply::Reply;
 use crate::session::Session;
 use crate::session::clients::Clients;
+use crate::world::{Instant, random_bytes};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use stats::Stats;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 use step::Step;
 
 /// The version of Redis whose behaviour we answer with: clients read features off it.
@@ -88,7 +88,7 @@ impl Server {
         config_file: Option<PathBuf>,
         apply: Apply,
     ) -> Arc<Server> {
-        let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+        let run_id = random_bytes::<20>().iter().map(|byte| format!("{byte:02x}")).collect();
         Arc::new(Server {
             coordinator,
             config: ArcSwap::from_pointee(config),

@@ -3,10 +3,10 @@
 //! Contract: counting is a few relaxed additions for a whole batch, never a lock on the way of a command that succeeds.
 //! The number of error prefixes kept is bounded ([`ERROR_PREFIXES_MAX`]).
 
+use crate::world::Instant;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 /// The most error prefixes counted apart; further ones are counted as `OTHER`.
 pub const ERROR_PREFIXES_MAX: usize = 128;

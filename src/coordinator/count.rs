@@ -4,6 +4,7 @@ use super::Coordinator;
 use crate::key::Partition;
 use crate::message::data::Count;
 use crate::message::operation::Failure;
+use crate::world::spawn_blocking;
 use std::sync::Arc;
 
 impl Coordinator {
@@ -35,7 +36,7 @@ impl Coordinator {
     pub(super) async fn count_own(self: &Arc<Self>, count: Count) -> Result<u64, Failure> {
         let replica = self.replica.clone();
         let partitions = self.view().ring.partitions();
-        let counting = tokio::task::spawn_blocking(move || {
+        let counting = spawn_blocking(move || {
             replica.store().settle().map_err(|error| Failure::Storage(error.to_string()))?;
             let asked = count.partitions.into_iter().filter(|partition| u32::from(*partition) < partitions.count());
             asked

@@ -12,13 +12,13 @@ use crate::resp::gate::{Gate, Limits, ProtocolError};
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::session::Session;
+use crate::world::net::{TcpStream, is_gone};
 use bytes::BytesMut;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 /// Replies are written when they have grown to so many bytes, and at the end of a batch.
@@ -192,6 +192,7 @@ impl Connection {
             return Ok(());
         }
         let written = tokio::select! {
+            biased;
             written = self.stream.write_all(&self.output) => written,
             () = self.session.client.killed() => return Err(Ended::Asked),
         };
@@ -220,9 +221,10 @@ impl Connection {
             }
         };
         let read = tokio::select! {
-            read = self.stream.read_buf(&mut self.input) => read?,
+            biased;
             () = self.session.client.killed() => return Err(Ended::Asked),
             _ = self.stop.wait_for(|stopping| *stopping) => return Err(Ended::Stopping),
+            read = self.stream.read_buf(&mut self.input) => read?,
             () = idle => return Err(Ended::Idle),
         };
         if read == 0 {
@@ -251,6 +253,7 @@ impl Presence for Watched<'_> {
         let mut stop = self.stop.clone();
         loop {
             let stops = tokio::select! {
+                biased;
                 () = tokio::time::sleep(LOOK_EVERY) => false,
                 _ = stop.wait_for(|stopping| *stopping) => true,
             };
@@ -258,8 +261,7 @@ impl Presence for Watched<'_> {
                 tokio::time::sleep(LAST_CHANCE).await;
                 return;
             }
-            let look = tokio::time::timeout(Duration::ZERO, self.stream.ready(Interest::READABLE)).await;
-            if matches!(look, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(look, Ok(Err(_))) {
+            if is_gone(self.stream).await {
                 return;
             }
         }

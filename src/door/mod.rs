@@ -18,14 +18,13 @@ pub mod pace;
 use crate::command::Server;
 use crate::resp::reply::Reply;
 use crate::session::Session;
+use crate::world::net::{self, TcpListener, TcpStream, Vigilance};
 use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 /// How long [`Door::stop`] lets batches finish.
@@ -79,8 +78,9 @@ impl Porter {
     async fn let_in(mut self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 _ = self.stop.wait_for(|stopping| *stopping) => return,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, from)) => self.welcome(stream, from),
@@ -100,7 +100,7 @@ impl Porter {
         }
         let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
         let limit = config.maxclients as usize;
-        let entered = self.server.clients.enter(limit, from.to_string(), local, stream.as_raw_fd());
+        let entered = self.server.clients.enter(limit, from.to_string(), local, net::descriptor(&stream));
         let Some(client) = entered else {
             self.server.stats.connections_refused.add(1);
             turn_away(stream);
@@ -121,8 +121,8 @@ fn prepare(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if keepalive_s > 0 {
         let every = Duration::from_secs(keepalive_s);
-        let keepalive = socket2::TcpKeepalive::new().with_time(every).with_interval(every / 3 + REST).with_retries(3);
-        socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+        let vigilance = Vigilance { silence: every, interval: every / 3 + REST, probes: Some(3), unheard: None };
+        net::watch(stream, vigilance)?;
     }
     Ok(())
 }

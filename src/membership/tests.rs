@@ -3,8 +3,8 @@
 use super::*;
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{self, Service, serve};
-use crate::peer::net::TcpListener;
 use crate::peer::settings::{Identity, Limits};
+use crate::world::net::TcpListener;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;

@@ -1,8 +1,8 @@
 //! The sockets a node listens on, opened before anything else: a port in use is the commonest reason not to start.
 
+use crate::world::net::{TcpListener, listen_at, resolve};
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// Why a port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -50,23 +50,12 @@ async fn listen_on(host: &str, port: u16, backlog: u32) -> Result<Vec<TcpListene
     let name = if host == "*" { "0.0.0.0" } else { host };
     let unresolved = |why| ListenError::Unresolved { host: host.to_string(), why };
     let mut listeners = Vec::new();
-    for address in lookup_host((name, port)).await.map_err(unresolved)? {
-        let opened = listen_at(address, backlog).map_err(|why| match why.kind() {
+    for address in resolve(name, port).await.map_err(unresolved)? {
+        let opened = listen_at(address, backlog).await.map_err(|why| match why.kind() {
             io::ErrorKind::AddrInUse => ListenError::InUse { address },
             _ => ListenError::Refused { address, why },
         })?;
         listeners.push(opened);
     }
     Ok(listeners)
-}
-
-fn listen_at(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait until the system has forgotten the connections of the process before.
-    socket.set_reuseaddr(true)?;
-    if address.is_ipv6() {
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    socket.bind(address)?;
-    socket.listen(backlog)
 }

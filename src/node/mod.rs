@@ -19,6 +19,7 @@ use crate::door::Door;
 use crate::membership::Membership;
 use crate::replica::Replica;
 use crate::storage::home::Home;
+use crate::world::spawn_blocking;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -58,7 +59,7 @@ impl Node {
         self.membership.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
         let (replica, home) = (self.replica, self.home);
-        let stopped = tokio::task::spawn_blocking(move || {
+        let stopped = spawn_blocking(move || {
             replica.stop_giving_back();
             if let Err(error) = replica.store().settle() {
                 tracing::error!(%error, "the last writes could not be stored");

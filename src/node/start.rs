@@ -26,6 +26,7 @@ use crate::storage::fjall::FjallSettings;
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
+use crate::world::{random_u64, spawn_blocking};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,9 +67,20 @@ pub enum StartError {
 impl Node {
     /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
     pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
+        let engine = engine(&config);
+        Node::start_on(engine, config, file, log).await
+    }
+
+    /// As [`Node::start`], on this engine whatever the configuration says.
+    pub async fn start_on(
+        engine: EngineChoice,
+        config: Config,
+        file: Option<PathBuf>,
+        log: Option<LogHandle>,
+    ) -> Result<Node, StartError> {
         let clients = listen(&config.bind, config.port, config.tcp_backlog).await?;
         let nodes = listen(&config.bind, config.cluster_port(), config.tcp_backlog).await?;
-        let opened = open_storage(&config).await?;
+        let opened = open_storage(engine, &config).await?;
         let (home, store) = (opened.home.clone(), opened.store.clone());
         let (clock, births_valid_from) = wind_clock(&config, &opened)?;
         let tag = opened.node_id.tag();
@@ -107,15 +119,19 @@ impl Node {
     }
 }
 
-async fn open_storage(config: &Config) -> Result<Opened, StartError> {
-    let engine = match config.storage_engine {
+/// The engine that the configuration asks for.
+fn engine(config: &Config) -> EngineChoice {
+    match config.storage_engine {
         StorageEngine::Fjall => {
             EngineChoice::Fjall(FjallSettings { cache_bytes: config.cache_bytes / 2, ..FjallSettings::default() })
         }
         StorageEngine::Memory => EngineChoice::Memory,
-    };
+    }
+}
+
+async fn open_storage(engine: EngineChoice, config: &Config) -> Result<Opened, StartError> {
     // Half for records, half for the engine's blocks; an engine in memory needs neither.
-    let cache_bytes = if config.storage_engine == StorageEngine::Fjall { config.cache_bytes / 2 } else { 0 };
+    let cache_bytes = if matches!(engine, EngineChoice::Fjall(_)) { config.cache_bytes / 2 } else { 0 };
     let settings = open::Settings {
         dir: config.dir.clone(),
         cluster: config.cluster_name.clone(),
@@ -123,7 +139,7 @@ async fn open_storage(config: &Config) -> Result<Opened, StartError> {
         engine,
         store: StoreSettings { fsync: fsync(config.appendfsync), cache_bytes, ..StoreSettings::default() },
     };
-    Ok(tokio::task::spawn_blocking(move || open_or_set_aside(settings)).await??)
+    Ok(spawn_blocking(move || open_or_set_aside(settings)).await??)
 }
 
 /// Opens the storage. Files that the engine cannot recover are set aside when other members hold copies: the node starts
@@ -188,7 +204,7 @@ async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), Start
         return Ok(());
     }
     let replica = replica.clone();
-    Ok(tokio::task::spawn_blocking(move || replica.count_all()).await??)
+    Ok(spawn_blocking(move || replica.count_all()).await??)
 }
 
 fn announced_host(config: &Config) -> String {
@@ -248,7 +264,7 @@ async fn start_membership(
         policies: policies(config),
         peers,
         detector: detector::Settings::default(),
-        random_seed: rand::random(),
+        random_seed: random_u64(),
     };
     let (home, holder) = (opened.home.clone(), replica.clone());
     let hands = Hands {
@@ -262,7 +278,7 @@ async fn start_membership(
 
 fn save(home: Arc<Home>, state: Vec<u8>) -> Saving {
     Box::pin(async move {
-        let saved = tokio::task::spawn_blocking(move || home.write_sealed(CLUSTER_FILE, &state)).await;
+        let saved = spawn_blocking(move || home.write_sealed(CLUSTER_FILE, &state)).await;
         match saved {
             Ok(saved) => saved.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -274,7 +290,7 @@ fn save(home: Arc<Home>, state: Vec<u8>) -> Saving {
 fn refill(membership: Arc<Membership>, replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
     tokio::spawn(async move {
         fill::run(membership, replica).await;
-        match tokio::task::spawn_blocking(move || Opened::refilled(&home)).await {
+        match spawn_blocking(move || Opened::refilled(&home)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
             Err(error) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
@@ -291,7 +307,7 @@ fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
             ticks.tick().await;
             let lease = replica.clock.next_lease();
             let home = home.clone();
-            match tokio::task::spawn_blocking(move || home.write_lease(lease)).await {
+            match spawn_blocking(move || home.write_lease(lease)).await {
                 Ok(Ok(())) => replica.clock.extend(lease),
                 Ok(Err(error)) => tracing::error!(%error, "the clock's lease could not be persisted"),
                 Err(_) => return,

@@ -2,15 +2,23 @@
 
 use super::frame::{FrameError, FrameReader, Kind, encode_into};
 use super::handshake::{Acceptor, Dialer, Discord, Hello, refuse};
-use super::net::{TcpStream, tune};
 use super::settings::{PeerSettings, PeerStats};
 use crate::causality::NodeId;
+use crate::world::net::{self, TcpStream, Vigilance};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+
+/// A vanished peer must not be waited for a quarter of an hour.
+const VIGILANCE: Vigilance = Vigilance {
+    silence: Duration::from_secs(15),
+    interval: Duration::from_secs(5),
+    probes: None,
+    unheard: Some(Duration::from_secs(30)),
+};
 
 /// A connection after its handshake.
 pub struct Line {
@@ -163,7 +171,9 @@ struct Greeter {
 
 impl Greeter {
     fn new(settings: &PeerSettings, stream: TcpStream) -> io::Result<Greeter> {
-        tune(&stream)?;
+        // Small, urgent messages: no waiting to fill packets.
+        stream.set_nodelay(true)?;
+        net::watch(&stream, VIGILANCE)?;
         let reader = FrameReader::new(settings.limits.greeting_bytes_max);
         Ok(Greeter { stream, buffer: BytesMut::with_capacity(512), reader })
     }

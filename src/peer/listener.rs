@@ -14,10 +14,10 @@
 use super::frame::{FrameError, FrameReader, HEAD_BYTES, Kind, head};
 use super::greet::{Line, accept};
 use super::handshake::Hello;
-use super::net::{TcpListener, TcpStream};
 use super::outbox::{NotQueued, Outbox};
 use super::settings::{PeerSettings, PeerStats};
 use crate::causality::NodeId;
+use crate::world::net::{TcpListener, TcpStream};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

@@ -21,7 +21,6 @@
 //! It does not know what a body means, never sends a call twice, and does not encrypt: the handshake proves who dialed,
 //! the checksum catches accidents, and neither stops somebody who can rewrite packets on the way.
 
-pub mod net;
 pub mod frame;
 pub mod settings;
 pub mod handshake;

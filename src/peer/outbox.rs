@@ -11,8 +11,8 @@
 //! - Closed is for ever: nothing can be pushed any more, and nobody waits for room.
 
 use super::frame::HEAD_BYTES;
-use super::net::OwnedWriteHalf;
 use super::settings::PeerStats;
+use crate::world::net::OwnedWriteHalf;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use std::io;

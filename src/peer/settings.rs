@@ -129,7 +129,7 @@ impl PeerSettings {
 
     /// A seed from the operating system.
     pub fn random_seed() -> [u8; 32] {
-        rand::random()
+        crate::world::random_bytes()
     }
 
     /// A nonce for one handshake.

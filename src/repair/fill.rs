@@ -17,6 +17,7 @@ use crate::object::Object;
 use crate::peer::link::Link;
 use crate::replica::Replica;
 use crate::storage::batch::Batch;
+use crate::world::spawn_blocking;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +147,7 @@ pub async fn serve(membership: &Membership, replica: Arc<Replica>, request: Fill
     };
     let filling = replica.is_filling();
     let reader = replica.clone();
-    let page = tokio::task::spawn_blocking(move || reader.page(&from, to.as_ref().map(|to| to.as_slice()))).await;
+    let page = spawn_blocking(move || reader.page(&from, to.as_ref().map(|to| to.as_slice()))).await;
     match page {
         Ok(Ok(page)) => {
             let body = Page { filling, ..page }.into_body();

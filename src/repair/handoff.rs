@@ -17,13 +17,14 @@ use crate::peer::link::CallError;
 use crate::replica::Replica;
 use crate::replica::hints::{Kept, KeptPage};
 use crate::storage::error::StorageError;
+use crate::world::spawn_blocking;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How pages are carried.
@@ -57,6 +58,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
     let mut look = 0u32;
     loop {
         tokio::select! {
+            biased;
             _ = looks.tick() => {
                 if look.is_multiple_of(LOOKS_PER_SEARCH) && replica.store().stats().hints > 0 {
                     machine.found(replica.hinted_homes());

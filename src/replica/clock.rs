@@ -3,7 +3,8 @@
 use crate::causality::clock::LeaseSpent;
 use crate::causality::{Hlc, HybridClock};
 use parking_lot::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use crate::world::wall_ms;
 
 /// How far ahead of use the clock's lease is persisted, in milliseconds. After an unclean stop stamps start there.
 pub const LEASE_AHEAD_MS: u64 = 4_000;
@@ -14,12 +15,6 @@ pub const FUTURE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// How often the lease is renewed, in milliseconds.
 pub const LEASE_RENEW_MS: u64 = 1_000;
-
-/// The wall clock, in Unix milliseconds.
-pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// The node's hybrid clock.
 #[derive(Debug)]

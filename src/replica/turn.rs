@@ -4,8 +4,9 @@
 //! It saves bytes, nothing else: without it everything would be as right, and dearer.
 
 use crate::causality::NodeId;
+use crate::world::Instant;
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Who is silent for so long has no turn any more.
 const SILENCE_MAX: Duration = Duration::from_secs(3);

@@ -5,13 +5,13 @@
 //! - Ids rise and are never used twice while the process runs.
 //! - [`Client::kill`] is seen by the connection's task even if it came before the task looked.
 
+use crate::world::Instant;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 use tokio::sync::Notify;
 
 /// No command yet, as [`Client::last_command`] says it.

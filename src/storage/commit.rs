@@ -11,9 +11,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::world::Instant;
 
 use super::core::Core;
 use super::engine::{Space, Write};

@@ -140,21 +140,43 @@ impl Core {
             if !self.queue.take(&mut taken, until) {
                 break;
             }
-            let mut bytes = 0;
-            for submission in taken.drain(..) {
-                bytes += submission.parts.bytes;
-                group.push(submission);
-                if bytes > GROUP_BYTES_MAX {
-                    self.commit(&mut group);
-                    bytes = 0;
-                }
-            }
-            if !group.is_empty() {
-                self.commit(&mut group);
-            }
+            self.commit_all(&mut taken, &mut group);
             self.committer.lock().upkeep(self);
         }
         self.finish();
+    }
+
+    /// The commit thread's life in a simulation: a task. Dropped at any moment, it leaves what a killed process leaves.
+    #[cfg(feature = "simulation")]
+    pub(super) async fn run_as_task(self: Arc<Self>) {
+        const PAUSE_MS_MAX: u64 = 4;
+        while !self.queue.is_closed() {
+            tokio::time::sleep(crate::world::simulation::some_time(PAUSE_MS_MAX)).await;
+            self.commit_waiting();
+            self.committer.lock().upkeep(&self);
+        }
+    }
+
+    /// Commits what waits, on the caller's thread.
+    #[cfg(feature = "simulation")]
+    pub(super) fn commit_waiting(&self) {
+        self.commit_all(&mut self.queue.take_waiting(), &mut Vec::new());
+    }
+
+    /// Commits what was taken, in groups of bounded size; empties both.
+    fn commit_all(&self, taken: &mut Vec<Submission>, group: &mut Vec<Submission>) {
+        let mut bytes = 0;
+        for submission in taken.drain(..) {
+            bytes += submission.parts.bytes;
+            group.push(submission);
+            if bytes > GROUP_BYTES_MAX {
+                self.commit(group);
+                bytes = 0;
+            }
+        }
+        if !group.is_empty() {
+            self.commit(group);
+        }
     }
 
     /// Commits a group, then tells everyone in it; empties it.

@@ -27,6 +27,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::causality::{Hlc, NodeId};
+use crate::world::random_bytes;
 
 use super::error::OpenError;
 use super::files::{self, FileError};
@@ -72,7 +73,7 @@ impl Home {
                 let lease = SlotFile::create(dir, LEASE, [0; 8])?;
                 SlotFile::create(dir, MARK, BatchMark::default().encode())?;
                 let identity = Identity {
-                    node_id: node_id.unwrap_or_else(|| NodeId(rand::random())),
+                    node_id: node_id.unwrap_or_else(|| NodeId(random_bytes())),
                     start_number: 0,
                     cluster: cluster.to_owned(),
                 };

@@ -5,7 +5,7 @@
 //! pays a lock and no system call. After [`close`](Queue::close) nothing comes in any more. Its size is bounded by those
 //! who submit: they wait for [`Store::flushed`](super::store::Store::flushed).
 
-use std::time::Instant;
+use crate::world::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -72,7 +72,10 @@ impl Queue {
         if state.waiting.is_empty() && !state.nudged && !state.closed {
             state.asleep = true;
             match until {
+                #[cfg(not(feature = "simulation"))]
                 Some(until) => drop(self.wake.wait_until(&mut state, until)),
+                #[cfg(feature = "simulation")]
+                Some(until) => drop(self.wake.wait_until(&mut state, until.into_std())),
                 None => self.wake.wait(&mut state),
             }
             state.asleep = false;
@@ -80,6 +83,12 @@ impl Queue {
         state.nudged = false;
         std::mem::swap(taken, &mut state.waiting);
         !(state.closed && taken.is_empty())
+    }
+
+    /// What waits, now.
+    #[cfg(feature = "simulation")]
+    pub(super) fn take_waiting(&self) -> Vec<Submission> {
+        std::mem::take(&mut self.state.lock().waiting)
     }
 
     fn rouse(&self, mut state: parking_lot::MutexGuard<'_, State>) {

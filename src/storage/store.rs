@@ -100,13 +100,7 @@ impl Store {
         let inline = settings.inline;
         let hints = count_hints(&*engine).map_err(std::io::Error::other)?;
         let core = Arc::new(Core::new(engine, settings, home, last, hints));
-        let thread = match inline {
-            true => None,
-            false => {
-                let core = core.clone();
-                Some(std::thread::Builder::new().name("commit".into()).spawn(move || core.run())?)
-            }
-        };
+        let thread = if inline { None } else { start_committing(core.clone())? };
         Ok(Store { core, thread: Mutex::new(thread) })
     }
 
@@ -239,6 +233,8 @@ impl Store {
         let (told, hear) = mpsc::sync_channel(1);
         let done = move |result: Result<Committed, StorageError>| drop(told.send(result.map(drop)));
         self.core.submit(Parts::default(), sync, Box::new(done));
+        #[cfg(feature = "simulation")]
+        self.core.commit_waiting();
         hear.recv().unwrap_or(Err(StorageError::Stopped))
     }
 
@@ -260,6 +256,8 @@ impl Store {
     /// life), and ends the thread. Later submissions are refused. Blocks; never call it in a `done`.
     pub fn stop(&self) {
         self.core.announce_stop();
+        #[cfg(feature = "simulation")]
+        self.core.commit_waiting();
         self.end();
     }
 
@@ -279,6 +277,21 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+#[cfg(not(feature = "simulation"))]
+fn start_committing(core: Arc<Core>) -> std::io::Result<Option<JoinHandle<()>>> {
+    std::thread::Builder::new().name("commit".into()).spawn(move || core.run()).map(Some)
+}
+
+/// A simulation has one thread. On a runtime of its hosts the committer is a task; elsewhere (unit tests) a thread.
+#[cfg(feature = "simulation")]
+fn start_committing(core: Arc<Core>) -> std::io::Result<Option<JoinHandle<()>>> {
+    if turmoil::in_simulation() {
+        drop(tokio::spawn(core.run_as_task()));
+        return Ok(None);
+    }
+    std::thread::Builder::new().name("commit".into()).spawn(move || core.run()).map(Some)
 }
 
 fn count_hints(engine: &dyn Engine) -> Result<u64, StorageError> {

@@ -2,9 +2,9 @@
 
 use super::{CallError, Done, Link};
 use crate::peer::frame::{FrameError, FrameReader, Kind};
-use crate::peer::net::{OwnedReadHalf, OwnedWriteHalf};
 use crate::peer::outbox::Outbox;
 use crate::peer::settings::PeerStats;
+use crate::world::net::{OwnedReadHalf, OwnedWriteHalf};
 use bytes::{Bytes, BytesMut};
 use std::convert::Infallible;
 use std::io;

@@ -9,6 +9,7 @@ use crate::object::digest::Digest;
 use crate::policy::Conflict;
 use crate::replica::Replica;
 use crate::storage::batch::Batch;
+use crate::world::spawn_blocking;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -35,7 +36,7 @@ pub(super) async fn mend(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<u64, 
     }
     peer.replica.writable().await;
     let (replica, conflict) = (peer.replica.clone(), peer.conflict);
-    let merged = tokio::task::spawn_blocking(move || merge(&replica, differing, conflict)).await??;
+    let merged = spawn_blocking(move || merge(&replica, differing, conflict)).await??;
     let (told, hear) = oneshot::channel();
     peer.replica.submit(merged.batch, false, Box::new(move |result| drop(told.send(result))));
     hear.await.map_err(|_| crate::storage::error::StorageError::Stopped)??;
@@ -45,7 +46,7 @@ pub(super) async fn mend(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<u64, 
 /// Those of the keys that differ now.
 async fn look_again(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<Vec<Differing>, Broken> {
     let replica = peer.replica.clone();
-    let known = tokio::task::spawn_blocking(move || {
+    let known = spawn_blocking(move || {
         let known = |key: StorageKey| {
             // A damaged record is as good as none: whatever the other holds replaces it.
             let digest = replica.read(&key).map_or(Digest(0), |object| object.digest(&key));

@@ -27,10 +27,11 @@ use crate::causality::{NodeId, NodeTag};
 use crate::membership::Membership;
 use crate::membership::view::View;
 use crate::replica::Replica;
+use crate::world::{Instant, spawn_blocking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long writes on their way are given to arrive, before a difference is believed.
 const ARRIVAL: Duration = Duration::from_millis(150);
@@ -166,7 +167,7 @@ async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
     tokio::time::sleep(ARRIVAL).await;
     let begun = Instant::now();
     let counter = replica.clone();
-    tokio::task::spawn_blocking(move || counter.recount(doubts)).await??;
+    spawn_blocking(move || counter.recount(doubts)).await??;
     replica.background.take_turn(0, begun.elapsed()).await;
     Ok(())
 }

@@ -3,8 +3,8 @@
 use crate::causality::NodeId;
 use crate::message::exchange::{Asked, ExchangeRequest, Standing, Sums, listing_body};
 use crate::replica::Replica;
+use crate::world::{Instant, spawn_blocking};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The answer's body; none: it could not be read from the disk, and the asker's deadline speaks.
 pub async fn serve(replica: Arc<Replica>, from: NodeId, request: ExchangeRequest) -> Option<Vec<u8>> {
@@ -16,7 +16,7 @@ pub async fn serve(replica: Arc<Replica>, from: NodeId, request: ExchangeRequest
             Some(Sums { standing, databases: replica.trees.held(), sums }.into_body())
         }
         Asked::Keys { leaves, after } => {
-            let listed = tokio::task::spawn_blocking(move || replica.list(database, &leaves, after.as_ref())).await;
+            let listed = spawn_blocking(move || replica.list(database, &leaves, after.as_ref())).await;
             match listed {
                 Ok(Ok(listing)) => Some(listing_body(&listing)),
                 Ok(Err(error)) => {

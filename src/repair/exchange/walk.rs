@@ -11,10 +11,11 @@ use crate::message::exchange::{Asked, ExchangeRequest, Standing, Sums, read_list
 use crate::peer::link::Link;
 use crate::policy::Conflict;
 use crate::replica::Replica;
+use crate::world::{Instant, spawn_blocking};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -168,7 +169,7 @@ impl Walk<'_> {
         let theirs =
             read_listing(&self.peer.ask(ExchangeRequest { database, repairing: true, asked }.into_body()).await?)?;
         let replica = self.peer.replica.clone();
-        let listing = tokio::task::spawn_blocking(move || replica.list(database, &leaves, after.as_ref()));
+        let listing = spawn_blocking(move || replica.list(database, &leaves, after.as_ref()));
         Ok(Event::Listed { mine: listing.await??, theirs })
     }
 }
