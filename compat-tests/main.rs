@@ -4,6 +4,7 @@
 //! `compat-tests/run` installs the clients these tests need and runs everything.
 
 mod clients;
+mod clocks;
 mod commands;
 mod dev_cluster;
 mod exchange;

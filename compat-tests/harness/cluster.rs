@@ -44,10 +44,15 @@ impl Cluster {
 
     /// A cluster whose nodes can be cut apart, formed and ready; none where the system forbids it.
     pub fn start_apart(count: usize, settings: &[(&str, &str)]) -> Option<Cluster> {
-        let network = Network::new(count)?;
-        let mut cluster = Cluster::prepared(count, settings, Some(network));
+        let mut cluster = Cluster::prepared_apart(count, settings)?;
         cluster.start_all();
         Some(cluster)
+    }
+
+    /// A cluster whose nodes can be cut apart, of which none runs yet; none where the system forbids it.
+    pub fn prepared_apart(count: usize, settings: &[(&str, &str)]) -> Option<Cluster> {
+        let network = Network::new(count)?;
+        Some(Cluster::prepared(count, settings, Some(network)))
     }
 
     /// A cluster of which no node runs yet.

@@ -8,11 +8,14 @@
 //!   ends them when dropped, also by a panic. A node whose test process dies is killed by the kernel.
 //! - [`network::Network`] gives every node a network namespace, so that the road between any two can be blocked without a
 //!   word to either ([`network::Network::cut`]) while the test still reaches both.
+//! - [`faketime`] gives a node a clock that is wrong, and can be set while the node runs.
 //! - [`resp`] is a client written for these tests, so that no client library's leniency hides an error.
 //! - Nothing sleeps for a guessed time: [`wait::until`] looks again and again until a deadline.
 
 pub mod clients;
 pub mod cluster;
+pub mod faketime;
+pub mod info;
 pub mod network;
 pub mod node;
 pub mod permits;

@@ -1,7 +1,7 @@
 //! One node: one process of the real binary, with its directory and its log.
 
 use super::resp::Connection;
-use super::wait;
+use super::{faketime, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -31,6 +31,8 @@ pub struct Node {
     pub namespace: Option<String>,
     /// The configuration file it is started with, if any.
     pub file: Option<PathBuf>,
+    /// The file that says how wrong its clock is, if it goes by a clock of its own.
+    clock: Option<PathBuf>,
     process: Option<Child>,
 }
 
@@ -44,7 +46,7 @@ impl Node {
         namespace: Option<String>,
     ) -> Node {
         let (dir, log) = (home.to_path_buf(), home.with_extension("log"));
-        Node { address, bus, dir, log, settings, namespace, file: None, process: None }
+        Node { address, bus, dir, log, settings, namespace, file: None, clock: None, process: None }
     }
 
     /// Starts the process; does not wait for it.
@@ -56,6 +58,9 @@ impl Node {
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).arg(value);
         }
+        if let Some(clock) = &self.clock {
+            command.envs(faketime::environment(clock));
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.process = Some(command.spawn().expect("the node's process starts"));
     }
@@ -64,6 +69,13 @@ impl Node {
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Makes its clock wrong by so many seconds: from its next start on, or, if it has such a clock already, within a second.
+    pub fn set_clock(&mut self, ahead_s: i64) {
+        let clock = self.dir.with_extension("clock");
+        faketime::set(&clock, ahead_s);
+        self.clock = Some(clock);
     }
 
     /// The process id; panics when it does not run.
@@ -146,6 +158,11 @@ impl Node {
 
     fn ended(&mut self) -> ExitStatus {
         self.process.take().expect("the node runs").wait().expect("a child can be waited for")
+    }
+
+    /// Everything it logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).expect("a log can be read")).into_owned()
     }
 
     /// What it logged, at most the last few thousand bytes.

@@ -93,6 +93,14 @@ impl HybridClock {
         self.lease = self.lease.max(lease);
     }
 
+    /// Gives up what the lease in force has beyond `lease`: no stamp reaches it from now on. Nothing changes when that is
+    /// no less, or not above the last stamp. It may be persisted afterwards.
+    pub fn shorten(&mut self, lease: Hlc) {
+        if lease > self.last {
+            self.lease = self.lease.min(lease);
+        }
+    }
+
     /// Allows a changed drift bound.
     pub fn set_drift_ms_max(&mut self, drift_ms_max: u64) {
         self.drift_ms_max = drift_ms_max;

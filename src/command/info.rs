@@ -268,6 +268,7 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "foreground_p99_us": background.p99_us,
         "siblings_max": replica.stats.siblings_max.load(Relaxed),
         "clock_drift_ms_max": replica.clock.drift_ms_seen(),
+        "clock_correction_ms": replica.clock.time.correction_ms(),
         "filling": u8::from(replica.is_filling()),
         "records_damaged": replica.stats.damaged.load(Relaxed),
         "commits": store.commits,
@@ -277,6 +278,9 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "fsync_last_us": store.sync_last_us,
         "command_races": server.stats.races.sum(),
     );
+    for (at, wrong) in replica.clock.time.wrong_clocks().into_iter().enumerate() {
+        line(out, format_args!("clock_drift_node{at}:id={},ahead_ms={}", wrong.member, wrong.ahead_ms));
+    }
 }
 
 #[cfg(test)]

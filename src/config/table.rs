@@ -182,9 +182,10 @@ settings! {
             "The most that handoff, exchange, filling up and reaping may move together in a second while clients are \
              served in time. Lower leaves disks and links to clients; higher makes a returned node whole sooner.";
         max_clock_drift_ms("max-clock-drift-ms"): u64 = "500", "ms", Range::Between(1, 86_400_000), mutable,
-            "How far a clock that is merely heard of may pull this node's clock ahead of the wall clock; beyond that \
-             it is counted and logged. Higher tolerates machines with worse clocks; lower keeps one wrong clock from \
-             dragging along the rest, which would make newest mean less.";
+            "How far two nodes' clocks may differ. A node whose own is further than half of it from the middle of all \
+             members' clocks goes by the middle; one that is merely heard of pulls no node further ahead. Who is \
+             further off than the whole is named in the log and in INFO. It takes three members. Higher tolerates machines with worse clocks; lower keeps a wrong clock from \
+             winning where two writes have not seen each other, and expiries exact.";
     }
     "Copies: every database's policy, unless its [[database]] says otherwise. Read when a cluster is founded, then \
      cluster state" {

@@ -30,7 +30,6 @@ use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::policy::Policy;
 use crate::replica::Replica;
-use crate::replica::clock::wall_ms;
 use acks::AckLog;
 use place::Forwarding;
 use round::Round;
@@ -133,6 +132,7 @@ impl Coordinator {
         deadline: Instant,
         avoid: &mut SmallVec<[u16; 4]>,
     ) -> (Vec<Outcome>, Vec<(usize, Operation)>) {
+        self.replica.clock.leased().await;
         let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, deadline, avoid);
         if let Some(finished) = round.finished() {
             // The sender lives in the round, which we hold: this cannot fail.
@@ -204,8 +204,8 @@ impl Coordinator {
         Duration::from_millis(self.request_timeout_ms.load(Ordering::Relaxed))
     }
 
-    /// The wall clock in Unix milliseconds.
+    /// The time in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
-        wall_ms()
+        self.replica.clock.now_ms()
     }
 }

@@ -9,6 +9,7 @@
 //! - [`admission`]: who is let into a cluster, and who is not.
 //! - [`forming`]: whether a node that belongs to no cluster founds one, joins one, or waits.
 //! - [`detector`]: SWIM failure detection (§4.8.3) as a machine.
+//! - [`clocks`]: whose clock is right, of all that can be read.
 //!
 //! All are machines: events in, effects out. No clock, no network, and randomness only from a given seed.
 
@@ -16,3 +17,4 @@ pub mod state;
 pub mod admission;
 pub mod forming;
 pub mod detector;
+pub mod clocks;

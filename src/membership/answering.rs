@@ -4,6 +4,7 @@ use crate::causality::NodeId;
 use crate::membership::driver::Driver;
 use crate::membership::{Answer, spreading};
 use crate::message::control::{Control, JoinRequest, Refusal};
+use crate::replica::clock::wall_ms;
 
 /// Answers a request that cannot be carried out; messages that want no answer get none.
 pub(super) fn answer_refused(message: &Control, answer: Answer, refusal: Refusal) {
@@ -46,6 +47,7 @@ impl Driver {
             },
             Control::Survey => Control::Holding((self.hands.holds_data)()),
             Control::Ping => Control::Pong,
+            Control::Clock => Control::ClockShows(wall_ms()),
             other => Control::Refused(Refusal::Malformed(format!("an answer without a question: {}", name(&other)))),
         };
         answer(reply.encode());
@@ -90,6 +92,7 @@ fn name(message: &Control) -> &'static str {
         Control::State(_) => "state",
         Control::Taken(_) => "taken",
         Control::Pong => "pong",
+        Control::ClockShows(_) => "clock",
         Control::Holding(_) => "holding",
         Control::Refused(_) => "refused",
         _ => "request",

@@ -148,9 +148,11 @@ impl Driver {
         self.compare_with(partners);
     }
 
+    /// Compares what is known, and the clocks.
     fn compare_with(&self, partners: Vec<Neighbour>) {
         let Some(ours) = self.state.as_ref().map(ClusterState::summary) else { return };
         for neighbour in partners {
+            tokio::spawn(spreading::look_at_clock(neighbour.clone(), self.hands.clock.clone()));
             tokio::spawn(spreading::compare(neighbour, ours, self.membership.clone()));
         }
     }
@@ -292,6 +294,7 @@ impl Driver {
         if !same_members || self.ring.is_none() {
             self.ring = ring_of(&state).map(Arc::new);
             self.neighbours.follow(&state, &self.membership);
+            self.hands.clock.time.follow(self.neighbours.iter().map(|neighbour| neighbour.id));
         }
         self.me.cluster_id = Some(state.cluster_id);
         let way = |id: &NodeId| self.neighbours.get(id).map(|way| (way.link.clone(), way.health.clone()));

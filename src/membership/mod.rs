@@ -38,6 +38,7 @@ use crate::key::{DATABASES, Partitions};
 use crate::message::control::{Control, JoinRequest, Refusal};
 use crate::peer::settings::PeerSettings;
 use crate::policy::Policy;
+use crate::replica::clock::{NodeClock, wall_ms};
 use arc_swap::ArcSwap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,6 +78,8 @@ pub struct Hands {
     pub holds_data: Box<dyn Fn() -> bool + Send + Sync>,
     /// Unix milliseconds.
     pub now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Is told who the members are, and what their clocks show.
+    pub clock: Arc<NodeClock>,
 }
 
 /// Takes the encoded answer to a message.
@@ -178,8 +181,11 @@ impl Membership {
     /// Takes a control message of another node. Never blocks; `answer` is called at most once, later or now, and not at
     /// all for messages that want no answer.
     pub fn handle(&self, from: NodeId, message: Control, answer: Answer) {
-        if message == Control::Ping {
-            return answer(Control::Pong.encode());
+        match message {
+            Control::Ping => return answer(Control::Pong.encode()),
+            // Without waiting in the queue: that would make it show the past.
+            Control::Clock => return answer(Control::ClockShows(wall_ms()).encode()),
+            _ => {}
         }
         let command = Command::Message { from, message, answer };
         if let Err(error) = self.commands.try_send(command) {

@@ -4,11 +4,12 @@ use crate::membership::neighbours::Neighbour;
 use crate::membership::{Answer, Command, Membership};
 use crate::message::control::{Control, JoinRequest, Refusal, Summary};
 use crate::peer::link::{CallError, Link};
-use std::sync::Weak;
+use crate::replica::clock::NodeClock;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a member may take to compare, or to save what it was sent.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +36,15 @@ pub(super) async fn compare(member: Neighbour, ours: Summary, membership: Weak<M
     if let Some(membership) = membership.upgrade() {
         // An error means that the node is stopping.
         drop(membership.commands.send(command).await);
+    }
+}
+
+/// Looks at a member's clock. No answer says nothing.
+pub(super) async fn look_at_clock(member: Neighbour, clock: Arc<NodeClock>) {
+    let asked = Instant::now();
+    if let Ok(Control::ClockShows(wall_ms)) = ask(&member.link, Control::Clock, TIMEOUT).await {
+        let took_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        clock.told(member.id, wall_ms, took_ms);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several nodes on real sockets in one process, each with a listener, a saved state and a switch for "holds data".
 
 use super::*;
+use crate::causality::Hlc;
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{self, Service, serve};
 use crate::peer::settings::{Identity, Limits};
@@ -89,6 +90,7 @@ fn hands(disk: &Arc<Disk>) -> Hands {
         }),
         holds_data: Box::new(move || reader.holds_data.load(Ordering::Relaxed)),
         now_ms: Box::new(|| 1_000_000),
+        clock: Arc::new(NodeClock::new(Hlc(0), Hlc(0), 500)),
     }
 }
 

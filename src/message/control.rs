@@ -53,6 +53,10 @@ pub enum Control {
     Holding(bool),
     /// The request was not carried out, and nothing changed.
     Refused(Refusal),
+    /// "What does your clock show?" Answered by [`Control::ClockShows`].
+    Clock,
+    /// The wall clock, whether right or wrong, in Unix milliseconds.
+    ClockShows(u64),
 }
 
 /// A cluster state in three numbers.

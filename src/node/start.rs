@@ -266,11 +266,12 @@ async fn start_membership(
         detector: detector::Settings::default(),
         random_seed: random_u64(),
     };
-    let (home, holder) = (opened.home.clone(), replica.clone());
+    let (home, holder, clock) = (opened.home.clone(), replica.clone(), replica.clock.clone());
     let hands = Hands {
         save: Box::new(move |state| save(home.clone(), state)),
         holds_data: Box::new(move || holder.holds_data()),
-        now_ms: Box::new(wall_ms),
+        now_ms: Box::new(move || clock.now_ms()),
+        clock: replica.clock.clone(),
     };
     let saved = opened.home.read_sealed(CLUSTER_FILE)?;
     Ok(Membership::start(settings, hands, saved).await?)
@@ -304,7 +305,11 @@ fn renew_lease(replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(LEASE_RENEW_MS));
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => {}
+                () = replica.clock.lease_wanted() => {}
+            }
             let lease = replica.clock.next_lease();
             let home = home.clone();
             match spawn_blocking(move || home.write_lease(lease)).await {

@@ -102,6 +102,16 @@ impl Object {
         self.siblings.iter().map(Sibling::highest).fold(self.context.highest(), Hlc::max)
     }
 
+    /// The node that gave the highest stamp in the object, as far as the object names it.
+    pub fn latest_writer(&self) -> Option<NodeTag> {
+        let seen = self.context.entries().iter().map(|(actor, hlc)| (*hlc, actor.node));
+        let written = self.siblings.iter().map(|sibling| (sibling.dot.hlc.max(sibling.expiry.0), sibling.minter));
+        let counted = self.siblings.iter().flat_map(|sibling| &sibling.increments);
+        let counted = counted.map(|(actor, hlc, _)| (*hlc, actor.node));
+        // A dot is in the context, too, there perhaps under a request's name: the sibling's word counts.
+        seen.chain(counted).chain(written).max_by_key(|(hlc, _)| *hlc).map(|(_, writer)| writer)
+    }
+
     /// Whether any sibling has a value: what DBSIZE counts, expired ones apart.
     pub fn has_value(&self) -> bool {
         self.siblings.iter().any(|sibling| sibling.value.is_some())

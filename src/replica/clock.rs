@@ -1,8 +1,13 @@
 //! The node's clock: the pure hybrid clock with the wall clock in its hand.
 
+use super::time::ClusterTime;
 use crate::causality::clock::LeaseSpent;
-use crate::causality::{Hlc, HybridClock};
+use crate::causality::{Hlc, HybridClock, NodeId};
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 pub use crate::world::wall_ms;
 
@@ -18,64 +23,139 @@ pub const LEASE_RENEW_MS: u64 = 1_000;
 
 /// The node's hybrid clock.
 #[derive(Debug)]
-pub struct NodeClock(Mutex<HybridClock>);
+pub struct NodeClock {
+    stamps: Mutex<HybridClock>,
+    /// The time it goes by.
+    pub time: ClusterTime,
+    /// Whether stamps are, or will be, refused until the lease has been renewed.
+    lacking: AtomicBool,
+    /// Wakes whoever renews the lease.
+    wanted: Notify,
+    /// Wakes whoever waits for that.
+    renewed: Notify,
+}
 
 impl NodeClock {
     /// A clock that stamps above `start` and below `lease`, and follows others at most `drift_ms_max` ahead.
     pub fn new(start: Hlc, lease: Hlc, drift_ms_max: u64) -> NodeClock {
-        NodeClock(Mutex::new(HybridClock::new(start, lease, drift_ms_max)))
-    }
-
-    /// A stamp above everything stamped before and above `above`.
-    pub fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, LeaseSpent> {
-        self.0.lock().stamp(now_ms, above)
-    }
-
-    /// Takes notice of an HLC that came from elsewhere; says so in the log when it is too far ahead, at first and then
-    /// at every thousandth.
-    pub fn hear(&self, now_ms: u64, heard: Hlc) {
-        let mut clock = self.0.lock();
-        if heard > clock.last() && clock.hear(now_ms, heard) && clock.drifts() % 1000 == 1 {
-            let ahead_ms = heard.ms().saturating_sub(now_ms);
-            tracing::warn!(
-                ahead_ms,
-                "another node's clock is further ahead than max-clock-drift-ms; it is not followed"
-            );
+        let stamps = Mutex::new(HybridClock::new(start, lease, drift_ms_max));
+        NodeClock {
+            stamps,
+            time: ClusterTime::new(drift_ms_max),
+            lacking: AtomicBool::new(false),
+            wanted: Notify::new(),
+            renewed: Notify::new(),
         }
+    }
+
+    /// A stamp above everything stamped before and above `above`. Refused for want of a lease: one is asked for.
+    pub fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, LeaseSpent> {
+        let stamped = self.stamps.lock().stamp(now_ms, above);
+        if stamped.is_err() && above.ms() <= now_ms + FUTURE_MS_MAX {
+            self.want_lease();
+        }
+        stamped
+    }
+
+    /// A member, asked `took_ms` ago, has answered what its wall clock shows.
+    pub fn told(&self, member: NodeId, their_wall_ms: u64, took_ms: u64) {
+        self.time.told(member, their_wall_ms, took_ms);
+        if Hlc::from_ms(self.now_ms()) >= self.stamps.lock().lease() {
+            // The lease was taken by a clock that turns out to be slow.
+            self.want_lease();
+        }
+    }
+
+    fn want_lease(&self) {
+        self.lacking.store(true, Ordering::Release);
+        self.wanted.notify_one();
+    }
+
+    /// Returns when the lease should be renewed at once.
+    pub async fn lease_wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Waits while stamps would be refused for want of a lease, as long as renewing one may take. Otherwise costs nothing.
+    pub async fn leased(&self) {
+        if self.lacking.load(Ordering::Acquire) {
+            let renewed = self.renewed.notified();
+            if self.lacking.load(Ordering::Acquire) {
+                // In vain: then the write is refused with the reason.
+                drop(timeout(Duration::from_millis(LEASE_RENEW_MS), renewed).await);
+            }
+        }
+    }
+
+    /// The time, in Unix milliseconds: see [`ClusterTime`].
+    pub fn now_ms(&self) -> u64 {
+        self.time.now_ms()
+    }
+
+    /// Takes notice of an HLC that came from elsewhere. Whether to say in the log that it was too far ahead: yes at first,
+    /// and then at every thousandth.
+    pub fn hear(&self, now_ms: u64, heard: Hlc) -> bool {
+        let mut clock = self.stamps.lock();
+        heard > clock.last() && clock.hear(now_ms, heard) && clock.drifts() % 1000 == 1
     }
 
     /// The last stamp.
     pub fn last(&self) -> Hlc {
-        self.0.lock().last()
+        self.stamps.lock().last()
     }
 
     /// The lease to persist next: ahead of the wall clock, of the last stamp, and of a stamp that was refused because an
-    /// object or a context was ahead of the lease in force. Never below that one, for stamps up to it may be given.
+    /// object or a context was ahead of the lease in force. Not below that one, for stamps up to it may be given; but a
+    /// lease taken by a wrong clock, before the others' were known, is given up at once once they are known.
     pub fn next_lease(&self) -> Hlc {
-        let (clock, now_ms) = (self.0.lock(), wall_ms());
+        let (mut clock, now_ms) = (self.stamps.lock(), self.now_ms());
         let wanted_ms = clock.wanted().ms().min(now_ms + FUTURE_MS_MAX);
-        Hlc::from_ms(now_ms.max(clock.last().ms()).max(wanted_ms) + LEASE_AHEAD_MS).max(clock.lease())
+        let enough = Hlc::from_ms(now_ms.max(clock.last().ms()).max(wanted_ms) + LEASE_AHEAD_MS);
+        if self.time.is_known() {
+            clock.shorten(enough);
+        }
+        enough.max(clock.lease())
     }
 
     /// The lease has been persisted.
     pub fn extend(&self, lease: Hlc) {
-        self.0.lock().extend(lease);
+        self.stamps.lock().extend(lease);
+        self.lacking.store(false, Ordering::Release);
+        self.renewed.notify_waiters();
     }
 
     /// Sets `max-clock-drift-ms`.
     pub fn set_drift_ms_max(&self, drift_ms_max: u64) {
-        self.0.lock().set_drift_ms_max(drift_ms_max);
+        self.stamps.lock().set_drift_ms_max(drift_ms_max);
+        self.time.set_drift_ms_max(drift_ms_max);
     }
 
-    /// The furthest any heard HLC was ahead of the wall clock, in milliseconds.
+    /// The furthest any heard HLC was ahead of this node's time, or any member's clock off the cluster's, in milliseconds.
     pub fn drift_ms_seen(&self) -> u64 {
-        self.0.lock().drift_ms_seen()
+        self.stamps.lock().drift_ms_seen().max(self.time.drift_ms_seen())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_turns_out_to_be_slow_asks_for_a_lease_and_writes_wait_for_it() {
+        let (now_ms, hour_ms) = (wall_ms(), 3_600_000);
+        let clock = NodeClock::new(Hlc(0), Hlc::from_ms(now_ms + LEASE_AHEAD_MS), 500);
+        clock.leased().await;
+        clock.time.follow([1, 2].map(|n| NodeId([n; 20])));
+        clock.told(NodeId([1; 20]), now_ms + hour_ms, 0);
+        clock.told(NodeId([2; 20]), now_ms + hour_ms, 0);
+        assert_eq!(clock.stamp(clock.now_ms(), Hlc(0)), Err(LeaseSpent));
+        let renewing = async {
+            clock.lease_wanted().await;
+            clock.extend(clock.next_lease());
+        };
+        tokio::join!(biased; clock.leased(), renewing);
+        assert!(clock.stamp(clock.now_ms(), Hlc(0)).is_ok());
+    }
 
     #[test]
     fn a_stamp_refused_for_an_object_from_a_fast_clock_is_given_after_the_next_renewal() {
@@ -85,6 +165,18 @@ mod tests {
         assert_eq!(clock.stamp(now_ms, ahead), Err(LeaseSpent));
         clock.extend(clock.next_lease());
         assert!(clock.stamp(now_ms, ahead).is_ok_and(|stamp| stamp > ahead));
+    }
+
+    #[test]
+    fn a_lease_taken_by_a_clock_that_was_an_hour_fast_is_given_up() {
+        let (now_ms, hour_ms) = (wall_ms(), 3_600_000);
+        let clock = NodeClock::new(Hlc(0), Hlc::from_ms(now_ms + hour_ms), 500);
+        let members = [1, 2].map(|n| NodeId([n; 20]));
+        clock.time.follow(members);
+        members.iter().for_each(|member| clock.time.told(*member, now_ms, 0));
+        let lease = clock.next_lease();
+        assert!(lease < Hlc::from_ms(now_ms + hour_ms), "the next life starts here");
+        assert_eq!(clock.stamp(now_ms, lease), Err(LeaseSpent), "and nothing is stamped beyond it any more");
     }
 
     #[test]

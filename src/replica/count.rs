@@ -4,7 +4,6 @@
 //! partition holds keys that expire, [`super::Replica::count`] looks at each.
 
 use super::Replica;
-use super::clock::wall_ms;
 use crate::codec::{self, Damaged, Reader, put_i64};
 use crate::key::{DATABASES, Partition, Partitions, SLOTS, StorageKey};
 use crate::object::Object;
@@ -108,7 +107,7 @@ impl Replica {
             return Ok(cells().map(|cell| cell.keys.load(Ordering::Relaxed).max(0) as u64).sum());
         }
         let (from, to) = partitions.range(partition);
-        let (now_ms, mut live) = (wall_ms(), 0);
+        let (now_ms, mut live) = (self.clock.now_ms(), 0);
         self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
             let object = decode(key, value).filter(|(key, _)| key.database() == database);
             live += u64::from(object.is_some_and(|(_, object)| object.shown(now_ms).is_some()));

@@ -18,6 +18,7 @@ pub mod count;
 pub mod hints;
 pub mod page;
 pub mod serve;
+pub mod time;
 pub mod tree;
 pub mod turn;
 pub mod write;
@@ -74,7 +75,7 @@ pub struct Replica {
     store: Arc<Store>,
     tag: NodeTag,
     /// The node's clock.
-    pub clock: NodeClock,
+    pub clock: Arc<NodeClock>,
     /// Actors born before this are void.
     births_valid_from: AtomicU64,
     /// The store's losses that this takes into account.
@@ -106,7 +107,7 @@ impl Replica {
         Replica {
             store,
             tag,
-            clock,
+            clock: Arc::new(clock),
             births_valid_from: AtomicU64::new(births_valid_from.0),
             losses_seen: AtomicU64::new(0),
             siblings_max: AtomicU32::new(siblings_max),

@@ -1,6 +1,6 @@
 //! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy.
 
-use super::clock::{FUTURE_MS_MAX, wall_ms};
+use super::clock::FUTURE_MS_MAX;
 use super::count::weight;
 use super::{Refusal, Replica};
 use crate::causality::token::ENTRIES_MAX;
@@ -96,7 +96,7 @@ impl Replica {
         conflict: Conflict,
         home: Option<NodeTag>,
     ) -> Result<(), Refusal> {
-        self.clock.hear(wall_ms(), object.highest());
+        self.hear(&object);
         let _held = self.hints.hold(key, home);
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
             let record = match old.as_ref().map(Record::decode).transpose() {
@@ -119,6 +119,20 @@ impl Replica {
         })?;
         self.note_hint(batch, key, home);
         Ok(())
+    }
+
+    /// Takes notice of the stamps of another replica's copy.
+    fn hear(&self, object: &Object) {
+        let (now_ms, heard) = (self.clock.now_ms(), object.highest());
+        if self.clock.hear(now_ms, heard) {
+            let ahead_ms = heard.ms().saturating_sub(now_ms);
+            let minter = object.latest_writer().map(|writer| writer.to_string()).unwrap_or_default();
+            tracing::warn!(
+                minter,
+                ahead_ms,
+                "a write is stamped further ahead than max-clock-drift-ms, by the node whose id begins so; its clock is not followed"
+            );
+        }
     }
 
     fn change(
