@@ -39,15 +39,8 @@ fn write(cluster: &Cluster, keys: &[Homed], value: &str) -> Vec<String> {
     replies.filter(|reply| reply.is_error()).map(|reply| reply.to_string()).collect()
 }
 
-/// A number from a node's INFO.
-fn info(cluster: &Cluster, at: usize, name: &str) -> usize {
-    let info = cluster.connect(at).done("INFO dynamo").text();
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
-}
-
 fn pending(cluster: &Cluster, nodes: &[usize]) -> Vec<usize> {
-    nodes.iter().map(|at| info(cluster, *at, "hints_pending")).collect()
+    nodes.iter().map(|at| cluster.info(*at, "hints_pending")).collect()
 }
 
 fn wait_until_delivered(cluster: &Cluster) {
@@ -101,9 +94,9 @@ fn a_returned_home_gets_what_it_missed_and_fallbacks_let_go() {
     cluster.nodes[AWAY].restart();
     wait_until_delivered(&cluster);
     assert_at_home(&cluster, &keys, "v");
-    let delivered: usize = (0..AWAY).map(|at| info(&cluster, at, "hints_delivered")).sum();
+    let delivered: usize = (0..AWAY).map(|at| cluster.info(at, "hints_delivered")).sum();
     assert!(delivered >= missed, "{delivered} of {missed} delivered");
-    let given_back: usize = (0..AWAY).map(|at| info(&cluster, at, "copies_given_back")).sum();
+    let given_back: usize = (0..AWAY).map(|at| cluster.info(at, "copies_given_back")).sum();
     assert!(given_back >= missed, "{given_back} of {missed} were let go of by nodes that are no homes");
 }
 

@@ -14,4 +14,5 @@ mod paper;
 mod protocol;
 mod quorum;
 mod siblings;
+mod slow;
 mod survival;

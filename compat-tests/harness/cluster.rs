@@ -114,6 +114,13 @@ impl Cluster {
         });
     }
 
+    /// A number from a node's INFO.
+    pub fn info(&self, at: usize, name: &str) -> usize {
+        let info = self.connect(at).done("INFO dynamo").text();
+        let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+    }
+
     /// A new connection to a node.
     pub fn connect(&self, at: usize) -> Connection {
         self.nodes[at].connect()

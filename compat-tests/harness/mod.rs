@@ -9,6 +9,7 @@
 //! - [`network::Network`] gives every node a network namespace, so that the road between any two can be blocked without a
 //!   word to either ([`network::Network::cut`]) while the test still reaches both.
 //! - [`faketime`] gives a node a clock that is wrong, and can be set while the node runs.
+//! - [`relay::Relay`] makes the road to a node slow.
 //! - [`resp`] is a client written for these tests, so that no client library's leniency hides an error.
 //! - Nothing sleeps for a guessed time: [`wait::until`] looks again and again until a deadline.
 
@@ -20,6 +21,7 @@ pub mod network;
 pub mod node;
 pub mod permits;
 pub mod random;
+pub mod relay;
 pub mod resp;
 pub mod table;
 pub mod wait;

@@ -17,6 +17,9 @@ const NOBODY: &str = "02:00:00:00:00:01";
 /// The last part of the first node's address.
 const FIRST_NODE: u8 = 11;
 
+/// The last part of the first relay's address.
+const FIRST_RELAY: u8 = 111;
+
 static NETWORKS: AtomicU8 = AtomicU8::new(0);
 
 /// A switch and the namespaces on it; all are removed when it is dropped.
@@ -74,6 +77,14 @@ impl Network {
     pub fn address(&self, node: usize) -> Ipv4Addr {
         let [a, b, c] = self.subnet;
         Ipv4Addr::new(a, b, c, FIRST_NODE + node as u8)
+    }
+
+    /// One more address on the test's own side, for whatever stands before a node.
+    pub fn second_address(&self, node: usize) -> Ipv4Addr {
+        let [a, b, c] = self.subnet;
+        let address = Ipv4Addr::new(a, b, c, FIRST_RELAY + node as u8);
+        ip(&["addr", "add", &format!("{address}/24"), "dev", &self.bridge()]).expect("an address can be added");
+        address
     }
 
     fn host(&self) -> Ipv4Addr {

@@ -114,6 +114,11 @@ settings! {
             "How long a coordinator waits for R or W replicas before it answers NOQUORUM. Lower fails sooner when \
              replicas stall, and gives up writes that would have succeeded; higher makes clients wait longer for the \
              same news.";
+        hedge_percentile("hedge-percentile"): u8 = "99", "%", Range::Between(0, 99), mutable,
+            "A read that waits for another home longer than this share of the answers of the last seconds took also \
+             asks the next one, and takes the first that comes. 0: never. 99 costs one read in a hundred twice and \
+             keeps a node that turns slow from slowing reads down; 50 asks half of them twice, for the smoothest reads \
+             on nodes with room to spare.";
         max_siblings("max-siblings"): u32 = "100", "siblings", Range::Between(2, 10_000), mutable,
             "How many siblings a key may have before a client's write that would add one is refused. Clients that \
              never merge run into it; raising it makes each read of such a key heavier. Replication and repair are \

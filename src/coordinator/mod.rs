@@ -37,7 +37,7 @@ use slot::Ended;
 use smallvec::SmallVec;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -66,6 +66,8 @@ pub struct CoordinatorStats {
     pub quorums_missed: AtomicU64,
     /// Copies placed on a fallback for a home that was away.
     pub hints_placed: AtomicU64,
+    /// Reads asked of one more home because others were slow.
+    pub hedged_reads: AtomicU64,
 }
 
 /// Runs requests on this node. Shared by all connections and by the peer links.
@@ -73,6 +75,7 @@ pub struct Coordinator {
     membership: Arc<Membership>,
     replica: Arc<Replica>,
     request_timeout_ms: AtomicU64,
+    hedge_percentile: AtomicU8,
     /// Counters for INFO.
     pub stats: CoordinatorStats,
 }
@@ -80,8 +83,13 @@ pub struct Coordinator {
 impl Coordinator {
     /// A coordinator over this node's copies and its view of the others.
     pub fn new(membership: Arc<Membership>, replica: Arc<Replica>, request_timeout_ms: u64) -> Arc<Coordinator> {
-        let stats = CoordinatorStats::default();
-        Arc::new(Coordinator { membership, replica, request_timeout_ms: AtomicU64::new(request_timeout_ms), stats })
+        Arc::new(Coordinator {
+            membership,
+            replica,
+            request_timeout_ms: AtomicU64::new(request_timeout_ms),
+            hedge_percentile: AtomicU8::new(0),
+            stats: CoordinatorStats::default(),
+        })
     }
 
     /// Runs a batch. `acks` is the connection's record of what its writes were acknowledged by, for WAIT.
@@ -134,10 +142,7 @@ impl Coordinator {
     ) -> (Vec<Outcome>, Vec<(usize, Operation)>) {
         self.replica.clock.leased().await;
         let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, deadline, avoid);
-        if let Some(finished) = round.finished() {
-            // The sender lives in the round, which we hold: this cannot fail.
-            let _ = finished.await;
-        }
+        round.ended().await;
         let mut outcomes = Vec::new();
         let mut unplaced = Vec::new();
         for (at, ended) in round.take().into_iter().enumerate() {
@@ -198,6 +203,15 @@ impl Coordinator {
     /// Sets `request-timeout-ms`.
     pub fn set_request_timeout_ms(&self, timeout_ms: u64) {
         self.request_timeout_ms.store(timeout_ms, Ordering::Relaxed);
+    }
+
+    /// Sets `hedge-percentile`; 0: reads never ask more homes than they need. It is 0 to begin with.
+    pub fn set_hedge_percentile(&self, percentile: u8) {
+        self.hedge_percentile.store(percentile, Ordering::Relaxed);
+    }
+
+    fn hedge_percentile(&self) -> u8 {
+        self.hedge_percentile.load(Ordering::Relaxed)
     }
 
     fn request_timeout(&self) -> Duration {

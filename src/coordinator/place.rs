@@ -4,6 +4,7 @@ use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::operation::Operation;
 use crate::policy::Policy;
+use crate::quorum::latency::rank;
 use crate::quorum::{Candidate, Candidates};
 
 /// Fallbacks listed beyond the homes. More could be asked only if all these fail within one request.
@@ -35,6 +36,17 @@ pub fn policy(view: &View, operation: &Operation) -> Policy {
     Policy { r: r.min(capped.n), w, dw: capped.dw.min(w), ..capped }
 }
 
+/// The homes of a key that is kept `n` times.
+pub fn homes(view: &View, key: &StorageKey, n: u8) -> impl Iterator<Item = u16> {
+    let partition = view.ring.partitions().of(key.token());
+    view.ring.homes(partition, usize::from(n)).iter().copied()
+}
+
+/// How many microseconds a node takes to answer as a rule.
+pub fn typical_us(view: &View, node: u16) -> u32 {
+    view.nodes[usize::from(node)].health.typical_us()
+}
+
 /// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago. `filling`: this node has
 /// lost copies, so another home coordinates if there is one.
 pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16], filling: bool) -> Place {
@@ -45,8 +57,10 @@ pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid
     let reachable = |node: u16| node == me || (!avoid.contains(&node) && view.nodes[usize::from(node)].is_reachable());
     let home = preference.iter().take(homes).any(|node| *node == me);
     if (!home || filling) && forwarding == Forwarding::Once {
-        let nearest = preference.iter().take(homes).find(|node| **node != me && reachable(**node));
-        if let Some(node) = nearest {
+        let others = || preference.iter().take(homes).filter(|node| **node != me && reachable(**node));
+        let quickest_us = others().map(|node| typical_us(view, *node)).min().unwrap_or_default();
+        // Among equals the first.
+        if let Some(node) = others().min_by_key(|node| rank(typical_us(view, **node), quickest_us)) {
             return Place::At(*node);
         }
     }

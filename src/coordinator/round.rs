@@ -15,6 +15,7 @@ use crate::message::forward;
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::peer::link::CallError;
+use crate::quorum::get::HEDGES_MAX;
 use crate::storage::batch::Batch;
 use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// The operations of a round. See the module.
 pub struct Round {
@@ -32,8 +33,16 @@ pub struct Round {
     view: Arc<View>,
     /// When its operations fail that are still undecided.
     deadline: Instant,
+    /// When reads that are not answered yet are asked of another home.
+    hedge_after: Option<Duration>,
     bell: Option<Arc<Notify>>,
     state: Mutex<State>,
+}
+
+/// How long a frame was under way, and whether it held reads.
+struct Timing {
+    took: Duration,
+    reads: bool,
 }
 
 struct State {
@@ -56,12 +65,13 @@ impl Round {
         let mut starting = Starting::new(Desk { coordinator, view: &view });
         let begin = |(at, operation)| starting.begin(at as u32, operation, forwarding, avoid);
         let slots: Vec<Slot> = operations.into_iter().enumerate().map(begin).collect();
-        let Starting { sending, batch, own_puts, sync, away, .. } = starting;
+        let Starting { sending, batch, own_puts, sync, away, hedge_after, .. } = starting;
         let undecided = slots.iter().filter(|slot| !slot.is_decided()).count();
         let round = Arc::new(Round {
             coordinator: coordinator.clone(),
             view,
             deadline,
+            hedge_after,
             bell,
             state: Mutex::new(State { slots, undecided, waiter: None }),
         });
@@ -75,8 +85,49 @@ impl Round {
         round
     }
 
+    /// Waits until every operation is decided. Reads that take long are asked of other homes meanwhile.
+    pub async fn ended(self: &Arc<Self>) {
+        let Some(mut finished) = self.finished() else { return };
+        let mut pause = self.hedge_after;
+        for _ in 0..HEDGES_MAX {
+            let Some(patience) = pause else { break };
+            tokio::select! {
+                biased;
+                _ = &mut finished => return,
+                () = sleep(patience) => {}
+            }
+            pause = self.hedge().then_some(patience * 2);
+        }
+        // The sender lives in the round, which we hold: this cannot fail.
+        let _ = finished.await;
+    }
+
+    /// Asks another home for each read that is not decided yet. Whether any was asked.
+    fn hedge(self: &Arc<Self>) -> bool {
+        let mut starting = Starting::new(Desk { coordinator: &self.coordinator, view: &self.view });
+        let mut hedged = 0;
+        let mut state = self.state.lock();
+        // A read that was handed on behind a write of its key must see that write, so all of those stay in their order.
+        let in_order = state.slots.iter().any(Slot::is_writing_away);
+        for (at, slot) in state.slots.iter_mut().enumerate() {
+            let taken_over = if in_order { None } else { starting.take_over(at as u32, slot) };
+            match taken_over {
+                Some(taken_over) => {
+                    *slot = taken_over;
+                    hedged += 1;
+                }
+                None => hedged += slot.hedge(at as u32, &mut starting.sending),
+            }
+        }
+        drop(state);
+        let sending = starting.sending;
+        self.coordinator.stats.hedged_reads.fetch_add(hedged, Ordering::Relaxed);
+        self.send(sending);
+        hedged > 0
+    }
+
     /// What to wait for until every operation is decided; none when they are already.
-    pub fn finished(&self) -> Option<oneshot::Receiver<()>> {
+    fn finished(&self) -> Option<oneshot::Receiver<()>> {
         let mut state = self.state.lock();
         (state.undecided > 0).then(|| {
             let (waiter, finished) = oneshot::channel();
@@ -85,7 +136,7 @@ impl Round {
         })
     }
 
-    /// How each operation ended. Call once, after [`Round::finished`].
+    /// How each operation ended. Call once, after [`Round::ended`].
     pub fn take(&self) -> Vec<Ended> {
         let mut state = self.state.lock();
         state.slots.iter_mut().map(Slot::take).collect()
@@ -134,7 +185,7 @@ impl Round {
     /// Sends everything gathered. Called without the lock.
     fn send(self: &Arc<Self>, sending: Sending) {
         for (node, frame) in sending.frames {
-            let Frame { requests, slots, hurry } = frame;
+            let Frame { requests, slots, hurry, reads } = frame;
             if usize::from(node) == self.view.me {
                 // Its copy is stored already: what is asked for is an fsync.
                 self.commit(Batch::new(), true, slots);
@@ -144,7 +195,11 @@ impl Round {
             let left = self.left();
             // Leave time to turn to another node, if there is one.
             let timeout = if hurry { left * 2 / 5 } else { left };
-            let done = move |result| round.answered(node, &slots, result);
+            let sent = Instant::now();
+            let done = move |result| {
+                let took = sent.elapsed();
+                round.answered(node, &slots, result, Timing { took, reads });
+            };
             match &self.view.nodes[usize::from(node)].link {
                 Some(link) => link.call(requests.into_body(), timeout, Box::new(done)),
                 None => done(Err(CallError::NotSent)),
@@ -174,8 +229,14 @@ impl Round {
     }
 
     /// A peer has answered a frame, or will not.
-    fn answered(self: &Arc<Self>, node: u16, slots: &[u32], result: Result<Bytes, CallError>) {
+    fn answered(self: &Arc<Self>, node: u16, slots: &[u32], result: Result<Bytes, CallError>, timing: Timing) {
         let health = &self.view.nodes[usize::from(node)].health;
+        if !matches!(result, Err(CallError::NotSent | CallError::Lost)) {
+            match timing.reads {
+                true => health.took(timing.took, self.coordinator.hedge_percentile()),
+                false => health.heard(timing.took),
+            }
+        }
         let answers = match result {
             Ok(body) => {
                 health.answered();
@@ -237,7 +298,7 @@ impl Round {
             forward::request_body(operations)
         };
         let health = self.view.nodes[usize::from(node)].health.clone();
-        let round = self.clone();
+        let (round, sent) = (self.clone(), Instant::now());
         let done = move |result: Result<Bytes, CallError>| {
             let outcomes = match result {
                 Ok(body) => {
@@ -247,6 +308,7 @@ impl Round {
                 Err(error) => {
                     if matches!(error, CallError::Late) {
                         health.late();
+                        health.heard(sent.elapsed());
                     }
                     Err(error)
                 }

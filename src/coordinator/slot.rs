@@ -5,7 +5,7 @@ use crate::causality::{Context, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::{Answer, Refusal, Requests};
-use crate::message::operation::{Failure, Operation, Outcome};
+use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::object::digest::Digest;
 use crate::peer::link::CallError;
@@ -72,6 +72,8 @@ pub enum Run {
     Away {
         /// Kept to be placed anew.
         operation: Option<Operation>,
+        /// Which one.
+        node: u16,
         /// Replicas known to have acknowledged: W once it is written; zero for a read.
         w: u8,
         /// The context of the write, by which its replicas can be asked for it.
@@ -90,6 +92,8 @@ pub struct Frame {
     pub slots: Vec<u32>,
     /// Whether some operation in it could turn to another node before the request's time is up.
     pub hurry: bool,
+    /// Whether some operation in it is a read.
+    pub reads: bool,
 }
 
 /// Everything a step sends, gathered while the lock is held.
@@ -146,6 +150,21 @@ impl Slot {
         }
     }
 
+    /// A read that another coordinator has not answered yet, and which one.
+    pub fn away_read(&self) -> Option<(&Operation, u16)> {
+        match &self.run {
+            Run::Away { operation: Some(operation), node, .. } if matches!(operation.act, Act::Get) => {
+                Some((operation, *node))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a write that another coordinator has not answered yet.
+    pub fn is_writing_away(&self) -> bool {
+        matches!(&self.run, Run::Away { operation: Some(operation), .. } if !matches!(operation.act, Act::Get))
+    }
+
     /// A write that another coordinator ran, to ask its replicas about.
     pub fn away_write(&self) -> Option<(StorageKey, Context)> {
         match &self.run {
@@ -187,7 +206,16 @@ impl Slot {
             frame.requests.read(&self.key, *own);
             frame.slots.push(at);
             frame.hurry |= machine.has_spare();
+            frame.reads = true;
         }
+    }
+
+    /// Asks one more home if this is a read that is not decided yet. Gives how many it asked.
+    pub fn hedge(&mut self, at: u32, sending: &mut Sending) -> u64 {
+        let Run::Get { machine, .. } = &mut self.run else { return 0 };
+        let asks = machine.hedge();
+        self.ask(&asks, at, sending);
+        asks.len() as u64
     }
 
     /// Adds writes to the frames.
@@ -261,9 +289,12 @@ impl Slot {
         }
     }
 
-    /// The other coordinator has answered.
+    /// The other coordinator has answered. It may be too late, or of no use, when others were asked meanwhile.
     pub fn end(&mut self, outcome: Outcome) {
-        if let Run::Away { operation, written, w } = &mut self.run {
+        if matches!(self.run, Run::Get { .. }) && (self.decided || !matches!(outcome, Outcome::Got(_))) {
+            return;
+        }
+        if let Run::Away { operation, written, w, .. } = &mut self.run {
             *operation = None;
             *written = match &outcome {
                 Outcome::Written(context) => Some(context.clone()),

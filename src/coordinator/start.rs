@@ -1,6 +1,6 @@
 //! The start of a round: this node's own reads and writes, in order, and the frames for everybody else.
 
-use super::place::{Forwarding, Place, place, policy};
+use super::place::{Forwarding, Place, homes, place, policy, typical_us};
 use super::slot::{Desk, Run, Sending, Slot};
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
@@ -13,6 +13,13 @@ use crate::replica::write::{Expiry, NotStored};
 use crate::storage::batch::Batch;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long reads wait before they ask another home, while nobody knows how soon homes answer.
+const PATIENCE_UNMEASURED: Duration = Duration::from_millis(20);
+
+/// The least time they wait: below it timers are too coarse.
+const PATIENCE_MIN: Duration = Duration::from_millis(1);
 
 /// What the start of a round gathers.
 pub struct Starting<'a> {
@@ -26,6 +33,10 @@ pub struct Starting<'a> {
     pub own_puts: Vec<u32>,
     /// Whether one of them must be fsynced.
     pub sync: bool,
+    /// After which time reads that are not answered yet are also asked of another home; none: there is no such read.
+    pub hedge_after: Option<Duration>,
+    /// A node that is to be asked last.
+    slow: Option<u16>,
     /// Slots handed to other coordinators.
     pub away: SmallVec<[(u16, Vec<u32>); 2]>,
 }
@@ -40,6 +51,8 @@ impl<'a> Starting<'a> {
             batch: Batch::new(),
             own_puts: Vec::new(),
             sync: false,
+            hedge_after: None,
+            slow: None,
             away: SmallVec::new(),
         }
     }
@@ -55,9 +68,15 @@ impl<'a> Starting<'a> {
                     Some((_, slots)) => slots.push(at),
                     None => self.away.push((node, vec![at])),
                 }
-                let w = if matches!(operation.act, Act::Get) { 0 } else { policy.w };
+                let is_read = matches!(operation.act, Act::Get);
+                if is_read && policy.n > 1 {
+                    // There and back, and from there to the others.
+                    let homes = homes(self.desk.view, &operation.key, policy.n).filter(|home| *home != node);
+                    self.hedge_after = self.hedge_after.max(self.patience(homes).map(|patience| patience * 2));
+                }
+                let w = if is_read { 0 } else { policy.w };
                 let key = operation.key.clone();
-                Slot::new(key, Run::Away { operation: Some(operation), w, written: None })
+                Slot::new(key, Run::Away { operation: Some(operation), node, w, written: None })
             }
             Place::Here(candidates) => match operation.act {
                 Act::Get => self.begin_get(at, operation.key, policy, candidates),
@@ -66,10 +85,30 @@ impl<'a> Starting<'a> {
         }
     }
 
-    fn begin_get(&mut self, at: u32, key: StorageKey, policy: Policy, candidates: Candidates) -> Slot {
+    /// Coordinates here a read that another coordinator is slow to answer; none: nothing is gained by it.
+    pub fn take_over(&mut self, at: u32, slot: &Slot) -> Option<Slot> {
+        let (operation, slow) = slot.away_read()?;
+        let policy = policy(self.desk.view, operation);
+        let Place::Here(candidates) = place(
+            self.desk.view,
+            &operation.key,
+            policy.n,
+            Forwarding::Never,
+            &[],
+            self.desk.coordinator.replica.is_filling(),
+        ) else {
+            return None;
+        };
+        self.slow = Some(slow);
+        Some(self.begin_get(at, operation.key.clone(), policy, candidates)).filter(|slot| !slot.is_decided())
+    }
+
+    fn begin_get(&mut self, at: u32, key: StorageKey, policy: Policy, mut candidates: Candidates) -> Slot {
         self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
         let wanted = get::Wanted { n: policy.n, r: policy.r, sloppy: policy.sloppy, conflict: policy.conflict };
         let me = self.desk.view.me as u16;
+        let slowness = |node| if self.slow == Some(node) { u32::MAX } else { typical_us(self.desk.view, node) };
+        get::quickest_first(&mut candidates, me, slowness);
         let (mut machine, mut asks) = match get::Get::start(me, candidates, wanted) {
             Ok(started) => started,
             Err(few) => return self.refused(key, few),
@@ -89,10 +128,23 @@ impl<'a> Starting<'a> {
                 Err(_) => asks.extend(machine.failed(me)),
             }
         }
+        if machine.can_hedge() {
+            self.hedge_after = self.hedge_after.max(self.patience(machine.reachable_homes()));
+        }
         let mut slot = Slot::new(key, Run::Get { machine, own });
         slot.ask(&asks, at, &mut self.sending);
         slot.decide(&self.desk, &mut self.sending);
         slot
+    }
+
+    /// How long a read waits for those it has asked: about as long as the quickest of its homes takes at most.
+    fn patience(&self, homes: impl Iterator<Item = u16>) -> Option<Duration> {
+        if self.desk.coordinator.hedge_percentile() == 0 {
+            return None;
+        }
+        let tail = |home: u16| self.desk.view.nodes[usize::from(home)].health.tail();
+        let least = homes.filter_map(tail).min();
+        Some(least.map_or(PATIENCE_UNMEASURED, |least| least.max(PATIENCE_MIN)))
     }
 
     fn begin_put(&mut self, at: u32, operation: Operation, policy: Policy, candidates: Candidates) -> Slot {

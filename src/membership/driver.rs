@@ -144,6 +144,7 @@ impl Driver {
         if let Some(membership) = self.membership.upgrade() {
             membership.counters.packets_refused.store(self.detector.refused(), Ordering::Relaxed);
         }
+        self.neighbours.iter().for_each(|neighbour| neighbour.health.age());
         let partners = self.neighbours.some(GOSSIP_PARTNERS, &mut self.random);
         self.compare_with(partners);
     }

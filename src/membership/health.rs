@@ -3,14 +3,22 @@
 //! Three things must hold for the lamp to be lit: the line to the house stands, the neighbours do not say it is away,
 //! and it has not let us wait in vain several times running. One answer, to anything, makes up for all waiting.
 //!
+//! Beside it stands how soon the member answers: who is only slow is asked later, not held to be away.
+//!
 //! # Contract
-//! Everything here is a single atomic access: it is read for every request. Whoever asks a member something reports
-//! [`Health::answered`] or [`Health::late`].
+//! Everything that is read for each request is a single atomic access. Whoever asks a member something reports
+//! [`Health::answered`] or [`Health::late`], and once for each frame how long it took.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::quorum::latency::Latency;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// So many answers in a row that did not come in time make a member unreachable.
 pub const LATE_MAX: u32 = 3;
+
+/// The tail of the answer times is drawn anew after so many of them.
+const ANSWERS_PER_TAIL: u32 = 16;
 
 /// What is known of one member's reachability.
 #[derive(Debug)]
@@ -19,6 +27,14 @@ pub struct Health {
     swim_up: AtomicBool,
     late_in_a_row: AtomicU32,
     pinging: AtomicBool,
+    /// How often the member was found unreachable: by the failure detector, and for not answering in time.
+    downs: AtomicU64,
+    lates: AtomicU64,
+    answers: AtomicU32,
+    latency: Mutex<Latency>,
+    /// What the latency says, for all to read; 0: nothing.
+    typical_us: AtomicU32,
+    tail_us: AtomicU32,
 }
 
 impl Default for Health {
@@ -29,6 +45,12 @@ impl Default for Health {
             swim_up: AtomicBool::new(true),
             late_in_a_row: AtomicU32::new(0),
             pinging: AtomicBool::new(false),
+            downs: AtomicU64::new(0),
+            lates: AtomicU64::new(0),
+            answers: AtomicU32::new(0),
+            latency: Mutex::default(),
+            typical_us: AtomicU32::new(0),
+            tail_us: AtomicU32::new(0),
         }
     }
 }
@@ -60,7 +82,50 @@ impl Health {
     /// The member did not answer something in time.
     pub fn late(&self) {
         // Wrapping after four thousand million would only light the lamp for a moment.
-        self.late_in_a_row.fetch_add(1, Ordering::Relaxed);
+        if self.late_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 == LATE_MAX {
+            self.lates.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A frame with reads was answered after so long, or has not been up to now. `percentile`: how much of the answers the
+    /// tail is to hold.
+    pub fn took(&self, took: Duration, percentile: u8) {
+        let mut latency = self.latency.lock();
+        latency.answered(micros(took));
+        if self.answers.fetch_add(1, Ordering::Relaxed).is_multiple_of(ANSWERS_PER_TAIL) {
+            self.tail_us.store(latency.tail_us(percentile).unwrap_or_default(), Ordering::Relaxed);
+        }
+        self.typical_us.store(latency.typical_us(), Ordering::Relaxed);
+    }
+
+    /// Another question was answered after so long.
+    pub fn heard(&self, took: Duration) {
+        let mut latency = self.latency.lock();
+        latency.heard(micros(took));
+        self.typical_us.store(latency.typical_us(), Ordering::Relaxed);
+    }
+
+    /// A second has passed.
+    pub fn age(&self) {
+        let mut latency = self.latency.lock();
+        latency.age();
+        self.typical_us.store(latency.typical_us(), Ordering::Relaxed);
+    }
+
+    /// How long an answer takes as a rule, in microseconds; 0: nobody knows.
+    pub fn typical_us(&self) -> u32 {
+        self.typical_us.load(Ordering::Relaxed)
+    }
+
+    /// Within which time nearly all answers to reads come.
+    pub fn tail(&self) -> Option<Duration> {
+        let us = self.tail_us.load(Ordering::Relaxed);
+        (us > 0).then(|| Duration::from_micros(us.into()))
+    }
+
+    /// How often the failure detector held the member to be away, and how often it was for its late answers.
+    pub fn fallen(&self) -> (u64, u64) {
+        (self.downs.load(Ordering::Relaxed), self.lates.load(Ordering::Relaxed))
     }
 
     /// The link came up or went down. A new connection starts with a clean slate.
@@ -71,7 +136,9 @@ impl Health {
 
     /// The failure detector saw the member come or go.
     pub fn swim(&self, up: bool) {
-        self.swim_up.store(up, Ordering::Relaxed);
+        if self.swim_up.swap(up, Ordering::Relaxed) && !up {
+            self.downs.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether a ping should be sent now: the member is late, its link stands, and no ping is on its way. If so, one is
@@ -89,9 +156,29 @@ impl Health {
     }
 }
 
+fn micros(took: Duration) -> u32 {
+    u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_fall_is_counted_once_and_the_tail_follows_the_answers() {
+        let health = Health::default();
+        health.link(true);
+        (0..2).for_each(|_| health.swim(false));
+        health.swim(true);
+        (0..9).for_each(|_| health.late());
+        assert_eq!(health.fallen(), (1, 1));
+        assert_eq!((health.tail(), health.typical_us()), (None, 0));
+        (0..17).for_each(|_| health.took(Duration::from_micros(900), 99));
+        assert!(health.tail().is_some_and(|tail| tail >= Duration::from_micros(900)));
+        health.heard(Duration::from_millis(80));
+        assert!(health.typical_us() > 5000);
+        assert!(health.tail().is_some_and(|tail| tail < Duration::from_millis(2)), "no read took so long");
+    }
 
     #[test]
     fn all_three_must_hold() {

@@ -122,6 +122,10 @@ pub struct Stats {
     pub members_up: usize,
     /// Members that cannot.
     pub members_down: usize,
+    /// How often the failure detector has held a member to be away, over all members.
+    pub downs: u64,
+    /// How often a member was held to be unreachable for answering late several times running.
+    pub lates: u64,
     /// Control messages not handled because too many waited.
     pub messages_dropped: u64,
     /// Packets of the failure detector that made no sense.
@@ -221,8 +225,12 @@ impl Membership {
     pub fn stats(&self) -> Stats {
         let view = self.view();
         let members_up = view.nodes.iter().filter(|node| node.is_reachable()).count();
+        let fallen = view.nodes.iter().map(|node| node.health.fallen());
+        let (downs, lates) = fallen.fold((0, 0), |sum, fallen| (sum.0 + fallen.0, sum.1 + fallen.1));
         Stats {
             members_up,
+            downs,
+            lates,
             members_down: view.nodes.len() - members_up,
             messages_dropped: self.counters.messages_dropped.load(Ordering::Relaxed),
             packets_refused: self.counters.packets_refused.load(Ordering::Relaxed),

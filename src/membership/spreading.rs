@@ -27,7 +27,13 @@ async fn ask(link: &Link, question: Control, limit: Duration) -> Result<Control,
 
 /// Compares what is known here with what a member knows, and takes over its state when that differs.
 pub(super) async fn compare(member: Neighbour, ours: Summary, membership: Weak<Membership>) {
-    let command = match ask(&member.link, Control::Digest(ours), TIMEOUT).await {
+    let asked = Instant::now();
+    let answer = ask(&member.link, Control::Digest(ours), TIMEOUT).await;
+    if answer.is_ok() {
+        // Also of a member that no read goes to, because it was slow, is known how fast it is now.
+        member.health.heard(asked.elapsed());
+    }
+    let command = match answer {
         Ok(Control::State(bytes)) => Command::Merge(Some(member.id), bytes),
         Ok(Control::Refused(refusal @ Refusal::OtherCluster { .. })) => Command::Foreign(refusal),
         // The same, or no answer: the next comparison is a second away.

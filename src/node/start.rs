@@ -99,6 +99,7 @@ impl Node {
         }
         let membership = start_membership(&config, &opened, &replica, peers).await?;
         let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
+        coordinator.set_hedge_percentile(config.hedge_percentile);
         desk.open(coordinator.clone());
         if !membership.is_formed() {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
@@ -330,6 +331,7 @@ fn steer_background(replica: Arc<Replica>) -> JoinHandle<()> {
 fn apply_settings(coordinator: Arc<Coordinator>, pace: Arc<exchange::Pace>, log: Option<LogHandle>) -> Apply {
     Box::new(move |config| {
         coordinator.set_request_timeout_ms(config.request_timeout_ms);
+        coordinator.set_hedge_percentile(config.hedge_percentile);
         coordinator.replica().set_siblings_max(config.max_siblings);
         let background = &coordinator.replica().background;
         background.set(config.background_latency_target_ms, config.background_bytes_per_s_max);

@@ -1,5 +1,6 @@
 //! Counting a read (§4.5): the coordinator's own copy and the R−1 best peers; the next when one is slow or fails.
 
+use super::latency::rank;
 use super::{Candidate, Candidates, TooFew, Verdict, countable};
 use crate::key::StorageKey;
 use crate::object::Object;
@@ -33,6 +34,19 @@ enum State {
 
 /// Nodes to ask.
 pub type Asks = SmallVec<[u16; 4]>;
+
+/// The most homes one read asks because others are slow.
+pub const HEDGES_MAX: u32 = 2;
+
+/// Puts the quickest homes first, by the microseconds that each takes as a rule; those about equally quick stay in preference
+/// order. Fallbacks stay behind the homes and in their order, for only the first healthy ones of them count.
+pub fn quickest_first(candidates: &mut Candidates, me: u16, typical_us: impl Fn(u16) -> u32) {
+    let homes = candidates.iter().take_while(|candidate| candidate.home).count();
+    let homes = &mut candidates[..homes];
+    let others = homes.iter().filter(|home| home.node != me && home.reachable);
+    let quickest_us = others.map(|home| typical_us(home.node)).min().unwrap_or_default();
+    homes.sort_by_key(|home| rank(typical_us(home.node), quickest_us));
+}
 
 /// One read being counted.
 #[derive(Clone, Debug)]
@@ -95,6 +109,25 @@ impl Get {
         self.ask_more()
     }
 
+    /// Whom to ask as well, because those who were asked take long: the next home, if there is one and it is still open.
+    pub fn hedge(&mut self) -> Asks {
+        let spare = (0..self.candidates.len()).find(|at| self.is_spare(*at) && self.candidates[*at].home);
+        let Some(at) = spare.filter(|_| self.verdict() == Verdict::Pending) else { return Asks::new() };
+        self.states[at] = State::Asked;
+        Asks::from_slice(&[self.candidates[at].node])
+    }
+
+    /// The homes that could answer, asked or not.
+    pub fn reachable_homes(&self) -> impl Iterator<Item = u16> {
+        self.candidates.iter().filter(|candidate| candidate.home && candidate.reachable).map(|candidate| candidate.node)
+    }
+
+    /// Whether [`Get::hedge`] would ask somebody.
+    pub fn can_hedge(&self) -> bool {
+        let spare = |at: usize| self.is_spare(at) && self.candidates[at].home;
+        self.verdict() == Verdict::Pending && (0..self.candidates.len()).any(spare)
+    }
+
     /// How it stands.
     pub fn verdict(&self) -> Verdict {
         let answered = self.answers();
@@ -140,8 +173,11 @@ impl Get {
 
     /// Whether another node could still be asked in the place of one that is late.
     pub fn has_spare(&self) -> bool {
-        let spare = |(candidate, state): (&Candidate, &State)| *state == State::Idle && self.may_ask(candidate);
-        self.candidates.iter().zip(&self.states).any(spare)
+        (0..self.candidates.len()).any(|at| self.is_spare(at))
+    }
+
+    fn is_spare(&self, at: usize) -> bool {
+        self.states[at] == State::Idle && self.may_ask(&self.candidates[at])
     }
 
     fn position(&self, node: u16) -> Option<usize> {
@@ -157,16 +193,15 @@ impl Get {
         self.candidates[..at].iter().filter(|candidate| candidate.reachable).count() < usize::from(self.wanted.n)
     }
 
-    /// Asks until R are answered or on their way, in preference order.
+    /// Asks until R are answered or on their way, in the candidates' order.
     fn ask_more(&mut self) -> Asks {
         let on_the_way = |state: &&State| matches!(state, State::Asked | State::Answered(_));
         let mut missing = usize::from(self.wanted.r).saturating_sub(self.states.iter().filter(on_the_way).count());
         let mut asks = Asks::new();
         for at in 0..self.candidates.len() {
-            let candidate = self.candidates[at];
-            if missing > 0 && self.states[at] == State::Idle && self.may_ask(&candidate) {
+            if missing > 0 && self.is_spare(at) {
                 self.states[at] = State::Asked;
-                asks.push(candidate.node);
+                asks.push(self.candidates[at].node);
                 missing -= 1;
             }
         }
@@ -266,6 +301,35 @@ mod tests {
         assert_eq!(asks.as_slice(), [3, 1]);
     }
 
+    #[test]
+    fn the_quickest_homes_come_first_and_fallbacks_never_do() {
+        let mut list = candidates("HHHFF");
+        quickest_first(&mut list, 2, |node| [9000, 3000, 0, 0, 9][usize::from(node)]);
+        assert_eq!(list.iter().map(|candidate| candidate.node).collect::<Vec<_>>(), [1, 2, 0, 3, 4]);
+        let (_, asks) = Get::start(2, list, wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [2, 1], "its own copy needs no way");
+    }
+
+    #[test]
+    fn a_slow_home_is_hedged_by_a_home_and_counts_all_the_same_when_it_comes_first() {
+        let (mut get, asks) = Get::start(0, candidates("HHHF"), wanted(2, true)).unwrap();
+        assert_eq!(asks.as_slice(), [0, 1]);
+        get.answered(&key(), 0, Digest(0), None);
+        assert!(get.can_hedge());
+        assert_eq!(get.hedge().as_slice(), [2]);
+        assert!(!get.can_hedge() && get.hedge().is_empty(), "no fallback has what the homes have");
+        get.answered(&key(), 1, Digest(0), None);
+        assert_eq!(get.verdict(), Verdict::Won);
+        // The one that is asked as well takes the place of one that then fails.
+        let (mut get, _) = Get::start(0, candidates("HHHF"), wanted(2, true)).unwrap();
+        get.answered(&key(), 0, Digest(0), None);
+        get.hedge();
+        assert!(get.failed(1).is_empty());
+        assert_eq!(get.verdict(), Verdict::Pending);
+        get.answered(&key(), 2, Digest(0), None);
+        assert_eq!((get.verdict(), get.can_hedge()), (Verdict::Won, false));
+    }
+
     proptest! {
         #[test]
         fn no_node_is_asked_twice_and_r_answers_win(
@@ -273,15 +337,23 @@ mod tests {
             r in 1u8..=3,
             sloppy in any::<bool>(),
             oks in proptest::collection::vec(any::<bool>(), 10),
+            hedges in proptest::collection::vec(any::<bool>(), 10),
         ) {
             let spec: String =
                 ups.iter().zip("hhhff".chars()).map(|(up, c)| if *up { c.to_ascii_uppercase() } else { c }).collect();
             let Ok((mut get, asks)) = Get::start(0, candidates(&spec), wanted(r, sloppy)) else { return Ok(()) };
             let mut open: Vec<u16> = asks.to_vec();
             let mut ever = open.clone();
-            let (mut answered, mut oks) = (0, oks.into_iter());
+            let (mut answered, mut oks, mut hedges) = (0, oks.into_iter(), hedges.into_iter());
             while let Some(node) = open.pop() {
                 prop_assert_eq!(get.verdict(), Verdict::Pending);
+                if hedges.next().unwrap_or(false) {
+                    for next in get.hedge() {
+                        prop_assert!(!ever.contains(&next) && ups[usize::from(next)] && next < 3);
+                        ever.push(next);
+                        open.insert(0, next);
+                    }
+                }
                 if oks.next().unwrap_or(true) {
                     answered += 1;
                     get.answered(&key(), node, Digest(0), None);

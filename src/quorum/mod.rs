@@ -14,6 +14,7 @@
 //! It sends nothing, waits for nothing, and knows no clock: a deadline is an event like any other.
 
 pub mod get;
+pub mod latency;
 pub mod put;
 
 use smallvec::SmallVec;

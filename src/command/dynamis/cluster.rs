@@ -27,8 +27,8 @@ pub fn ring(asked: &mut Asked, _words: &[Bytes]) -> Step {
     Step::Reply(shown_ring(&asked.server.coordinator.view(), copies))
 }
 
-/// `DYN.MEMBERS`: for each member its id, address, bus port, zone, weight, whether it can be reached, whether it is this
-/// node, and of how many partitions it is a home in the connection's database.
+/// `DYN.MEMBERS`: for each member its id, address, bus port, zone, weight, whether it can be reached, how many
+/// microseconds it takes to answer as a rule (0: nobody knows), whether it is this node, and of how many partitions it is a home in the connection's database.
 pub fn members(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let copies = policy::in_force(asked, asked.session.database).n;
     Step::Reply(shown_members(&asked.server.coordinator.view(), copies))
@@ -96,6 +96,7 @@ fn shown_members(view: &View, copies: u8) -> Reply {
             text("zone", &*node.zone),
             number("weight", node.weight),
             yes_or_no("reachable", node.is_reachable()),
+            number("answers-us", node.health.typical_us()),
             yes_or_no("myself", place == view.me),
             number("home-of-partitions", home_of),
         ])
