@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod commands;
 mod dev_cluster;
+mod disk;
 mod exchange;
 mod handoff;
 mod harness;

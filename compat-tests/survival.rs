@@ -1,7 +1,7 @@
 //! What was acknowledged is there: after kill -9 under load, after a restart, and a node that must not start says why.
 
 mod damage;
-mod load;
+pub mod load;
 mod refusals;
 
 use crate::harness::cluster::Cluster;

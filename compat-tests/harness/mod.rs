@@ -15,6 +15,7 @@
 
 pub mod clients;
 pub mod cluster;
+pub mod disk;
 pub mod faketime;
 pub mod info;
 pub mod network;

@@ -29,6 +29,8 @@ pub struct Node {
     pub settings: Vec<(String, String)>,
     /// The network namespace it runs in, if it has one of its own.
     pub namespace: Option<String>,
+    /// What its process finds in its environment beside ours.
+    pub environment: Vec<(String, String)>,
     /// The configuration file it is started with, if any.
     pub file: Option<PathBuf>,
     /// The file that says how wrong its clock is, if it goes by a clock of its own.
@@ -46,7 +48,8 @@ impl Node {
         namespace: Option<String>,
     ) -> Node {
         let (dir, log) = (home.to_path_buf(), home.with_extension("log"));
-        Node { address, bus, dir, log, settings, namespace, file: None, clock: None, process: None }
+        let environment = Vec::new();
+        Node { address, bus, dir, log, settings, namespace, environment, file: None, clock: None, process: None }
     }
 
     /// Starts the process; does not wait for it.
@@ -54,6 +57,7 @@ impl Node {
         assert!(self.process.is_none(), "{} runs already", self.address);
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log can be written");
         let mut command = command(self.namespace.as_deref());
+        command.envs(self.environment.iter().cloned());
         command.args(&self.file).arg("--dir").arg(&self.dir);
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).arg(value);

@@ -156,7 +156,7 @@ fn about_persistence(server: &Server, out: &mut String) {
         "bgsave_in_progress": 0,
         "aof_enabled": 1,
         "aof_rewrite_in_progress": 0,
-        "aof_last_write_status": "ok",
+        "aof_last_write_status": if server.coordinator.replica().is_writable() { "ok" } else { "err" },
         "storage_engine": config.get("storage-engine").unwrap_or_default(),
         "appendfsync": config.get("appendfsync").unwrap_or_default(),
     );
@@ -274,6 +274,9 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "clock_correction_ms": replica.clock.time.correction_ms(),
         "filling": u8::from(replica.is_filling()),
         "records_damaged": replica.stats.damaged.load(Relaxed),
+        "disk_writable": u8::from(replica.is_writable()),
+        "disk_free_bytes": store.free_bytes,
+        "disk_recoveries": store.recoveries,
         "commits": store.commits,
         "commits_failed": replica.stats.commits_failed.load(Relaxed),
         "commit_keys_most": store.commit_keys_most,

@@ -138,6 +138,10 @@ settings! {
             "When the log is forced to the disk. always: before each acknowledgement; slow disks make slow writes. \
              everysec: a power cut may lose this node's last second, which the other replicas still have unless they \
              lose power too. no: when the system likes. A killed process loses nothing in any mode.";
+        free_space_min_bytes("free-space-min-bytes"): u64 = "256mb", "bytes", Range::Memory(0, 1 << 50), mutable,
+            "While the file system of dir has less free space than this, the node refuses writes, its own and other \
+             nodes', and other nodes take its place; reads go on, and writes too once there is space again. It keeps \
+             room for the work that makes room. 0: writes go on until the disk is full.";
         cache_bytes("cache-bytes"): u64 = "64mb", "bytes", Range::Memory(0, 1 << 40), at_start,
             "The memory for reading: half of it holds records read or written lately, half blocks of the disk's \
              tables. Higher spares reads of keys that are no longer in memory (a cold read costs about six times a \

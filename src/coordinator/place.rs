@@ -47,16 +47,16 @@ pub fn typical_us(view: &View, node: u16) -> u32 {
     view.nodes[usize::from(node)].health.typical_us()
 }
 
-/// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago. `filling`: this node has
-/// lost copies, so another home coordinates if there is one.
-pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16], filling: bool) -> Place {
+/// Places an operation on a key kept `n` times. `avoid`: nodes found unreachable a moment ago. `unable`: this node has
+/// lost copies, or takes no writes now, so another home coordinates if there is one.
+pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid: &[u16], unable: bool) -> Place {
     let me = view.me as u16;
     let partition = view.ring.partitions().of(key.token());
     let preference = view.ring.preference(partition);
     let homes = usize::from(n);
     let reachable = |node: u16| node == me || (!avoid.contains(&node) && view.nodes[usize::from(node)].is_reachable());
     let home = preference.iter().take(homes).any(|node| *node == me);
-    if (!home || filling) && forwarding == Forwarding::Once {
+    if (!home || unable) && forwarding == Forwarding::Once {
         let others = || preference.iter().take(homes).filter(|node| **node != me && reachable(**node));
         let quickest_us = others().map(|node| typical_us(view, *node)).min().unwrap_or_default();
         // Among equals the first.

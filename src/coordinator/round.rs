@@ -316,8 +316,10 @@ impl Round {
             let mut outcomes = outcomes.map(Vec::into_iter);
             round.event(&slots, |slot, _, _, _| match &mut outcomes {
                 Ok(outcomes) => match outcomes.next().unwrap_or(Outcome::Failed(Failure::ForwardLost)) {
-                    // It did not begin: as good as not sent.
-                    Outcome::Failed(Failure::NotHome) => slot.unforwarded(node, &CallError::NotSent),
+                    // It did not begin, or its disk takes nothing: as good as not sent.
+                    Outcome::Failed(Failure::NotHome | Failure::Storage(_)) => {
+                        slot.unforwarded(node, &CallError::NotSent)
+                    }
                     outcome => slot.end(outcome),
                 },
                 Err(error) => slot.unforwarded(node, error),

@@ -60,8 +60,9 @@ impl<'a> Starting<'a> {
     /// Starts one operation.
     pub fn begin(&mut self, at: u32, operation: Operation, forwarding: Forwarding, avoid: &[u16]) -> Slot {
         let policy = policy(self.desk.view, &operation);
-        let filling = self.desk.coordinator.replica.is_filling();
-        match place(self.desk.view, &operation.key, policy.n, forwarding, avoid, filling) {
+        let replica = &self.desk.coordinator.replica;
+        let unable = replica.is_filling() || (!matches!(operation.act, Act::Get) && !replica.is_writable());
+        match place(self.desk.view, &operation.key, policy.n, forwarding, avoid, unable) {
             Place::At(node) => {
                 self.desk.coordinator.stats.forwarded.fetch_add(1, Ordering::Relaxed);
                 match self.away.iter_mut().find(|(to, _)| *to == node) {

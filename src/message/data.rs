@@ -141,12 +141,14 @@ pub enum Answer {
 pub enum Refusal {
     /// Its record of the key is damaged.
     Damaged = 0,
-    /// Its storage fails or is full.
+    /// Its storage failed; the write may be there all the same.
     Storage = 1,
     /// It could not read the request.
     Malformed = 2,
     /// It lost copies on disk and is filling up from the other homes: it answers no reads.
     Filling = 3,
+    /// Its storage takes no writes now, or could not be read; nothing was changed.
+    Unwritable = 4,
 }
 
 impl Answer {
@@ -180,6 +182,7 @@ impl Answer {
                 0 => Refusal::Damaged,
                 1 => Refusal::Storage,
                 3 => Refusal::Filling,
+                4 => Refusal::Unwritable,
                 _ => Refusal::Malformed,
             }),
             _ => return Err(Damaged::Malformed("kind of answer")),
@@ -269,13 +272,14 @@ mod tests {
             Answer::Object(Object::default()),
             Answer::Applied { durable: true },
             Answer::Refused(Refusal::Storage),
+            Answer::Refused(Refusal::Unwritable),
         ];
         let mut bytes = Vec::new();
         answers.iter().for_each(|answer| answer.encode(&mut bytes));
         let body = Bytes::from(bytes);
-        assert_eq!(read_answers(&body, 5), Ok(answers));
-        assert!(read_answers(&body, 4).is_err());
-        assert!(read_answers(&body, 6).is_err());
+        assert_eq!(read_answers(&body, 6), Ok(answers));
+        assert!(read_answers(&body, 5).is_err());
+        assert!(read_answers(&body, 7).is_err());
     }
 
     #[test]

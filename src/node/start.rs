@@ -90,6 +90,7 @@ impl Node {
             // Before any other node can ask: what is here answers no reads until it is filled up.
             replica.start_filling();
         }
+        replica.watch_reopening();
         count_keys(&replica, &opened).await?;
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
@@ -105,9 +106,7 @@ impl Node {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
         }
         membership.formed().await;
-        if opened.lost {
-            tasks.push(refill(membership.clone(), replica.clone(), home.clone()));
-        }
+        tasks.push(tokio::spawn(refill(membership.clone(), replica.clone(), home.clone())));
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
@@ -138,7 +137,12 @@ async fn open_storage(engine: EngineChoice, config: &Config) -> Result<Opened, S
         cluster: config.cluster_name.clone(),
         node_id: None,
         engine,
-        store: StoreSettings { fsync: fsync(config.appendfsync), cache_bytes, ..StoreSettings::default() },
+        store: StoreSettings {
+            fsync: fsync(config.appendfsync),
+            cache_bytes,
+            free_bytes_min: config.free_space_min_bytes,
+            ..StoreSettings::default()
+        },
     };
     Ok(spawn_blocking(move || open_or_set_aside(settings)).await??)
 }
@@ -288,16 +292,23 @@ fn save(home: Arc<Home>, state: Vec<u8>) -> Saving {
     })
 }
 
-/// Fills the node up, then forgets that anything was lost.
-fn refill(membership: Arc<Membership>, replica: Arc<Replica>, home: Arc<Home>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        fill::run(membership, replica).await;
-        match spawn_blocking(move || Opened::refilled(&home)).await {
+/// Fills the node up whenever copies were lost, then forgets that; for ever.
+async fn refill(membership: Arc<Membership>, replica: Arc<Replica>, home: Arc<Home>) {
+    loop {
+        replica.lost().await;
+        fill::run(&membership, &replica).await;
+        let (home, filled) = (home.clone(), replica.clone());
+        let forgotten = spawn_blocking(move || match filled.is_filling() {
+            // Lost once more meanwhile.
+            true => Ok(()),
+            false => Opened::refilled(&home),
+        });
+        match forgotten.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
             Err(error) => tracing::warn!(%error, "the loss stays noted; the next start fills up once more"),
         }
-    })
+    }
 }
 
 /// Persists the clock's lease ahead of use, for ever. When the disk does not answer, the clock stops stamping at the
@@ -338,6 +349,7 @@ fn apply_settings(coordinator: Arc<Coordinator>, pace: Arc<exchange::Pace>, log:
         coordinator.replica().clock.set_drift_ms_max(config.max_clock_drift_ms);
         pace.set(config.exchange_interval_ms);
         coordinator.replica().store().set_fsync(fsync(config.appendfsync));
+        coordinator.replica().store().set_free_bytes_min(config.free_space_min_bytes);
         log.iter().for_each(|log| log.set(config.loglevel));
     })
 }

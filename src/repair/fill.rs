@@ -38,8 +38,9 @@ enum NotFilled {
     Storage(String),
 }
 
-/// Fills this node up, then lets it answer reads. Ends when done.
-pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
+/// Fills this node up after its last loss, then lets it answer reads. Ends when done, or when more was lost meanwhile.
+pub async fn run(membership: &Membership, replica: &Arc<Replica>) {
+    let loss = replica.losses_found();
     let partitions = membership.view().ring.partitions();
     let mut left: Vec<Partition> = (0..partitions.count() as u16).map(Partition).collect();
     tracing::warn!("filling up from the other homes; reads are left to them until that is done");
@@ -47,7 +48,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
         let mut still = Vec::new();
         let mut reason = None;
         for partition in left {
-            if let Err(error) = fill(&membership, &replica, partition).await {
+            if let Err(error) = fill(membership, replica, partition).await {
                 reason = Some(error);
                 still.push(partition);
             }
@@ -57,7 +58,9 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
         tracing::warn!(partitions = left.len(), %reason, "still filling up");
         tokio::time::sleep(PAUSE).await;
     }
-    replica.filled();
+    if !replica.filled(loss) {
+        return;
+    }
     tracing::warn!("filled up: every partition has been taken from the other homes; reads are answered again");
 }
 

@@ -192,7 +192,8 @@ async fn send(view: &View, kept: &[Kept]) -> Sent {
         let mut answers = answers.unwrap_or_default().into_iter();
         for at in copies {
             let answer = answers.next();
-            sent.broke_off |= single && answer == Some(Answer::Refused(Refusal::Storage));
+            let unable = matches!(answer, Some(Answer::Refused(Refusal::Storage | Refusal::Unwritable)));
+            sent.broke_off |= single && unable;
             if answer != Some(Answer::Applied { durable: true }) {
                 (sent.taken[at], sent.failed) = (false, true);
             }

@@ -198,7 +198,7 @@ impl Replica {
             return Err(StorageError::Stopped);
         }
         let keeps = is_home || self.is_kept_for_others(kept)?;
-        let mut batch = Batch::new();
+        let mut batch = Batch::making_room();
         let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
         let same = self.store.edit(&mut batch, storage_key, |now| {
             let same = now == kept.record;

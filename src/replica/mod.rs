@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod count;
+mod filling;
 pub mod hints;
 pub mod page;
 pub mod serve;
@@ -36,12 +37,14 @@ use crate::message::data::Refusal;
 use crate::object::Object;
 use crate::object::record::Record;
 use crate::storage::batch::Batch;
+use crate::storage::error::StorageError;
 use crate::storage::store::{Done, Store};
 use clock::NodeClock;
 use count::Counts;
+use filling::Filling;
 use hints::Hints;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tree::Trees;
 use turn::Turn;
 
@@ -81,7 +84,7 @@ pub struct Replica {
     /// The store's losses that this takes into account.
     losses_seen: AtomicU64,
     siblings_max: AtomicU32,
-    filling: AtomicBool,
+    filling: Filling,
     counts: Counts,
     hints: Hints,
     /// What the copies add up to.
@@ -111,7 +114,7 @@ impl Replica {
             births_valid_from: AtomicU64::new(births_valid_from.0),
             losses_seen: AtomicU64::new(0),
             siblings_max: AtomicU32::new(siblings_max),
-            filling: AtomicBool::new(false),
+            filling: Filling::default(),
             counts: Counts::default(),
             hints: Hints::default(),
             trees: Trees::default(),
@@ -123,32 +126,9 @@ impl Replica {
 
     /// What this node holds of a key; an empty object when it holds nothing.
     pub fn read(&self, key: &StorageKey) -> Result<Object, Refusal> {
-        let bytes = self.store.get(key.as_bytes()).map_err(|error| {
-            tracing::error!(%error, "reading a record failed");
-            Refusal::Storage
-        })?;
+        let bytes = self.store.get(key.as_bytes()).map_err(|error| refusal("reading a record failed", &error))?;
         let Some(bytes) = bytes else { return Ok(Object::default()) };
         Record::decode(&bytes).map(|record| record.object).map_err(|damage| self.note_damage(key, &damage))
-    }
-
-    /// What this node may answer of a key to a read that counts: nothing while it is filling up.
-    pub fn read_as_home(&self, key: &StorageKey) -> Result<Object, Refusal> {
-        if self.is_filling() { Err(Refusal::Filling) } else { self.read(key) }
-    }
-
-    /// Whether copies were lost on disk and are being taken from the other homes.
-    pub fn is_filling(&self) -> bool {
-        self.filling.load(Ordering::Acquire)
-    }
-
-    /// Copies were lost: no reads are answered until [`Replica::filled`].
-    pub fn start_filling(&self) {
-        self.filling.store(true, Ordering::Release);
-    }
-
-    /// All copies have been taken from the other homes.
-    pub fn filled(&self) {
-        self.filling.store(false, Ordering::Release);
     }
 
     /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others
@@ -178,6 +158,11 @@ impl Replica {
         Hlc(self.births_valid_from.load(Ordering::Acquire))
     }
 
+    /// Whether this node's store takes writes: its disk has room and works.
+    pub fn is_writable(&self) -> bool {
+        self.store.is_writable()
+    }
+
     /// Back-pressure: waits while the store is behind.
     pub async fn writable(&self) {
         self.store.flushed().await;
@@ -200,4 +185,12 @@ impl Replica {
         tracing::error!(key = %key.user_key().escape_ascii(), %damage, "a record is damaged");
         Refusal::Damaged
     }
+}
+
+/// What to answer when the store failed. What it says of every key as long as it lasts is not logged for each.
+fn refusal(what: &str, error: &StorageError) -> Refusal {
+    if !matches!(error, StorageError::DiskFull { .. } | StorageError::Poisoned | StorageError::Closed) {
+        tracing::error!(%error, "{what}");
+    }
+    if error.is_in_doubt() { Refusal::Storage } else { Refusal::Unwritable }
 }

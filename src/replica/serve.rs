@@ -1,6 +1,6 @@
 //! Answering a coordinator's frame: all its reads and writes in order, one storage batch, one answer.
 
-use super::Replica;
+use super::{Replica, refusal};
 use crate::message::data::{Answer, Refusal, Request};
 use crate::object::Object;
 use crate::policy::Policy;
@@ -31,7 +31,7 @@ impl Replica {
                 if let Answer::Applied { durable } = answer {
                     match &result {
                         Ok(committed) => *durable = committed.durable,
-                        Err(_) => *answer = Answer::Refused(Refusal::Storage),
+                        Err(error) => *answer = Answer::Refused(refusal("storing copies failed", error)),
                     }
                 }
             }

@@ -250,7 +250,7 @@ fn a_replica_that_fills_up_answers_no_reads() {
     put(&replica, &value("a", Basis::Local)).unwrap();
     let page = replica.page(&[], None).unwrap();
     assert_eq!((page.objects.len(), page.more), (1, false));
-    replica.filled();
+    assert!(replica.filled(1));
     assert_eq!(values(&replica.read_as_home(&key()).unwrap()), ["a"]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::clock::FUTURE_MS_MAX;
 use super::count::weight;
-use super::{Refusal, Replica};
+use super::{Refusal, Replica, refusal};
 use crate::causality::token::ENTRIES_MAX;
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
@@ -113,10 +113,7 @@ impl Replica {
             self.note_change(key, &record.object, &merged);
             ((), Some(Record { birth: record.birth, object: merged }.encode()))
         });
-        merged.map_err(|error| {
-            tracing::error!(%error, "storing a copy failed");
-            Refusal::Storage
-        })?;
+        merged.map_err(|error| refusal("storing a copy failed", &error))?;
         self.note_hint(batch, key, home);
         Ok(())
     }

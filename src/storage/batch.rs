@@ -44,6 +44,8 @@ pub(super) struct Parts {
     pub bytes: u64,
     /// The store's count of failed groups before the first edit.
     pub failures_seen: Option<u64>,
+    /// It makes room: the floor of free space does not hold for it.
+    pub makes_room: bool,
     /// A change that cannot be made: the whole batch is refused.
     pub refused: Option<StorageError>,
 }
@@ -55,6 +57,13 @@ impl Batch {
     /// An empty one.
     pub fn new() -> Batch {
         Batch::default()
+    }
+
+    /// An empty one for removals, which go on below the floor of free space: they are what makes room.
+    pub fn making_room() -> Batch {
+        let mut batch = Batch::default();
+        batch.parts.makes_room = true;
+        batch
     }
 
     /// Whether submitting it would write nothing and wait for nothing.

@@ -46,6 +46,11 @@ impl RecordCache {
         }
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.0.iter().for_each(Cache::clear);
+    }
+
     /// Whether anything is ever cached.
     pub(super) fn is_on(&self) -> bool {
         self.0.is_some()

@@ -23,6 +23,7 @@ use super::error::StorageError;
 use super::mark::BatchMark;
 use super::overlay::Place;
 use super::queue::Submission;
+use super::recovery::Recovery;
 use super::store::{Committed, Done, Fsync};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct Committer {
     writes: Vec<Write>,
     versions: Vec<u64>,
     places: HashMap<(Space, Bytes), usize>,
+    recovery: Recovery,
 }
 
 /// What to tell the submitters, once all locks are released.
@@ -61,6 +63,7 @@ impl Committer {
             writes: Vec::new(),
             versions: Vec::new(),
             places: HashMap::new(),
+            recovery: Recovery::new(last),
         }
     }
 
@@ -145,7 +148,14 @@ impl Committer {
         if sync {
             self.writes.push(next.write());
         }
-        core.engine.commit(&self.writes, sync)?;
+        if core.broken.load(Ordering::Relaxed) {
+            return Err(StorageError::Poisoned);
+        }
+        if let Err(error) = core.engine.commit(&self.writes, sync) {
+            self.recovery.broke(core, &self.writes, &error);
+            return Err(error);
+        }
+        self.recovery.committed(self.writes.last());
         core.counters.hints_changed(added, removed);
         self.last = next;
         self.dirty = true;
@@ -174,11 +184,15 @@ impl Committer {
         if !self.dirty {
             return Ok(());
         }
+        if core.broken.load(Ordering::Relaxed) {
+            return Err(StorageError::Poisoned);
+        }
         let begun = Instant::now();
         // A failed attempt counts as well: once a second is often enough to try.
         self.synced_at = begun;
         self.sync_failed = true;
-        core.engine.commit(&[self.last.write()], true)?;
+        let mark = [self.last.write()];
+        core.engine.commit(&mark, true).inspect_err(|error| self.recovery.broke(core, &mark, error))?;
         self.synced(core, begun);
         Ok(())
     }
@@ -188,6 +202,7 @@ impl Committer {
         self.synced_at = Instant::now();
         self.sync_failed = false;
         self.unmarked = Some(self.last);
+        self.recovery.synced(self.last);
         core.counters.synced(self.last.number, self.synced_at - begun);
         core.synced.notify_waiters();
     }
@@ -196,7 +211,9 @@ impl Committer {
     pub(super) fn upkeep(&mut self, core: &Core) {
         let now = Instant::now();
         let failed_before = self.sync_failed;
+        self.recover(core, now);
         if self.sync_due_at(core.fsync()).is_some_and(|due| due <= now)
+            && !core.broken.load(Ordering::Relaxed)
             && let Err(error) = self.sync(core)
         {
             core.counters.sync_failures.fetch_add(1, Ordering::Relaxed);
@@ -208,6 +225,19 @@ impl Committer {
         if self.looked_at.is_none_or(|looked| now - looked >= SECOND) {
             self.looked_at = Some(now);
             core.look_at_disk();
+        }
+    }
+
+    /// Opens a broken engine again when that is due, and proves by a sync that it takes writes.
+    fn recover(&mut self, core: &Core, now: Instant) {
+        let Some(found) = self.recovery.try_again(core, self.last, now) else { return };
+        self.last = found;
+        match core.engine.commit(&[found.write()], true) {
+            Ok(()) => {
+                self.synced(core, now);
+                self.recovery.ended(core);
+            }
+            Err(error) => self.recovery.failed_again(&error),
         }
     }
 
@@ -256,7 +286,8 @@ impl Committer {
     /// When [`Committer::upkeep`] must be called at the latest; none: not before the next commit.
     pub(super) fn wake_at(&self, core: &Core) -> Option<Instant> {
         let mark = core.home.as_ref().filter(|home| home.mark_is_unsynced()).map(|_| self.mark_synced_at + SECOND);
-        let disk = core.disk_full.load(Ordering::Relaxed).then(|| Instant::now() + SECOND);
-        [self.sync_due_at(core.fsync()), mark, disk].into_iter().flatten().min()
+        let disk = core.home.as_ref().map(|_| self.looked_at.unwrap_or_else(Instant::now) + SECOND);
+        let sync = self.sync_due_at(core.fsync()).filter(|_| !core.broken.load(Ordering::Relaxed));
+        [sync, mark, disk, self.recovery.due()].into_iter().flatten().min()
     }
 }

@@ -1,7 +1,8 @@
 //! What the store, its commit thread and its batches share: the way from a submission to the engine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use super::mark::BatchMark;
 use super::others::OthersUnderWay;
 use super::overlay::Overlay;
 use super::queue::{Queue, Submission};
+use super::recovery::OnReopened;
 use super::stats::Counters;
 use super::store::{Done, Fsync, StoreSettings};
 
@@ -33,6 +35,11 @@ pub(super) struct Core {
     pub counters: Counters,
     pub synced: Notify,
     pub disk_full: AtomicBool,
+    /// The engine failed and has not been opened again.
+    pub broken: AtomicBool,
+    pub free_bytes: AtomicU64,
+    free_bytes_min: AtomicU64,
+    pub on_reopened: OnceLock<OnReopened>,
     pub queue: Queue,
     pub room: Notify,
     pub settings: StoreSettings,
@@ -59,6 +66,10 @@ impl Core {
             counters: Counters::starting_at(last.number, hints),
             synced: Notify::new(),
             disk_full: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(u64::MAX),
+            free_bytes_min: AtomicU64::new(settings.free_bytes_min),
+            on_reopened: OnceLock::new(),
             queue: Queue::default(),
             room: Notify::new(),
             fsync: AtomicU8::new(settings.fsync as u8),
@@ -106,9 +117,18 @@ impl Core {
         }
     }
 
-    pub(super) fn check_open(&self) -> Result<(), StorageError> {
-        if self.disk_full.load(Ordering::Relaxed) {
-            return Err(StorageError::DiskFull { free_bytes_min: self.settings.free_bytes_min });
+    /// Sets the floor of free space; it holds once the commit thread has looked.
+    pub(super) fn set_free_bytes_min(&self, bytes: u64) {
+        self.free_bytes_min.store(bytes, Ordering::Relaxed);
+        self.queue.nudge();
+    }
+
+    pub(super) fn check_open(&self, makes_room: bool) -> Result<(), StorageError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StorageError::Poisoned);
+        }
+        if self.disk_full.load(Ordering::Relaxed) && !makes_room {
+            return Err(StorageError::DiskFull { free_bytes_min: self.free_bytes_min.load(Ordering::Relaxed) });
         }
         if self.clean_stop.load(Ordering::Relaxed) { Err(StorageError::Stopped) } else { Ok(()) }
     }
@@ -211,10 +231,18 @@ impl Core {
     /// Notes the engine's size and whether the disk still has room.
     pub(super) fn look_at_disk(&self) {
         self.counters.note_disk_bytes(self.engine.disk_bytes());
-        let Some(home) = self.home.as_ref().filter(|_| self.settings.free_bytes_min > 0) else { return };
-        let full = home.free_bytes().is_some_and(|free| free < self.settings.free_bytes_min);
+        let Some(free) = self.home.as_ref().and_then(|home| home.free_bytes()) else { return };
+        self.free_bytes.store(free, Ordering::Relaxed);
+        let floor = self.free_bytes_min.load(Ordering::Relaxed);
+        let full = free < floor;
         if self.disk_full.swap(full, Ordering::Relaxed) != full {
-            tracing::warn!(full, floor_bytes = self.settings.free_bytes_min, "free disk space crossed the floor");
+            let news = if full { "writes are refused until there is more" } else { "writes are taken again" };
+            tracing::warn!(free_bytes = free, floor_bytes = floor, "free disk space crossed the floor; {news}");
         }
+    }
+
+    /// Whether the disk has room above the floor, and at least so much; as it was when last looked at.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.free_bytes.load(Ordering::Relaxed) >= self.free_bytes_min.load(Ordering::Relaxed).max(bytes)
     }
 }

@@ -62,6 +62,9 @@ pub struct Write {
 /// Who looks at a scan's keys and values, and says when it has seen enough.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// Who looks through an engine that was opened again, before anybody else; an error refuses it.
+pub type Admit<'a> = dyn FnMut(&dyn Engine) -> Result<(), StorageError> + 'a;
+
 /// A ledger. See the module for its contract.
 pub trait Engine: Send + Sync + 'static {
     /// The value of a key, as of the last commit.
@@ -79,6 +82,16 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Roughly how many bytes the engine takes up where it keeps things. May wait for a running commit.
     fn disk_bytes(&self) -> u64;
+
+    /// Whether [`Engine::reopen`] can help after a commit that failed.
+    fn can_reopen(&self) -> bool {
+        false
+    }
+
+    /// Closes and opens again an engine of which a commit failed. May take seconds; reads fail meanwhile.
+    fn reopen(&self, _admit: &mut Admit<'_>) -> Result<(), StorageError> {
+        Err(StorageError::Poisoned)
+    }
 }
 
 /// Whether a key has a length every engine takes.

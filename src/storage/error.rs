@@ -19,11 +19,20 @@ pub enum StorageError {
         /// The engine's words.
         why: String,
     },
-    /// The engine takes no more writes in this life.
+    /// The engine takes no more writes until it was opened again.
     #[error(
-        "the storage engine takes no writes since a disk error; reads go on; check the disk and its free space, then restart the node"
+        "the storage engine takes no writes since a disk error; nothing was changed, reads go on; check the disk and its free space: it is opened again when that answers and has room"
     )]
     Poisoned,
+    /// The engine is being opened again after a disk error.
+    #[error("the storage engine is closed, to be opened again after a disk error; nothing was changed")]
+    Closed,
+    /// The engine could not be opened again after a disk error.
+    #[error("the storage engine could not be opened again after a disk error: {why}; nothing was changed")]
+    Reopen {
+        /// The engine's words.
+        why: String,
+    },
     /// A group was lost while this batch was being made, so what the batch was built on may be gone.
     #[error("an earlier write to the storage engine failed while this one was prepared; it may or may not be stored")]
     Overtaken,

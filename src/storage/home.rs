@@ -10,6 +10,7 @@
 //! | `lease` | slots: an HLC (u64): nothing was stamped at or above it | [`Home::write_lease`] |
 //! | `mark` | slots: number (u64) and checksum (u32) of the last engine batch known to be fsynced | after syncs |
 //! | `clean` | sealed: number (u64) of the last engine batch; there only after a clean stop | stop; removed at start |
+//! | `lost` | sealed, empty: there from the discovery of lost copies until they are made good | [`Home::note_loss`] |
 //! | `objects/` | the engine's | |
 //! | `objects.corrupt-*` | engine folders that were set aside, for a human to look at and delete | [`Home::set_aside`] |
 //!
@@ -40,7 +41,8 @@ const MARK: &str = "mark";
 const CLEAN: &str = "clean";
 const LOCK: &str = "lock";
 const ENGINE: &str = "objects";
-const OWN_NAMES: [&str; 6] = [IDENTITY, LEASE, MARK, CLEAN, LOCK, ENGINE];
+const LOST: &str = "lost";
+const OWN_NAMES: [&str; 7] = [IDENTITY, LEASE, MARK, CLEAN, LOCK, ENGINE, LOST];
 
 /// A data directory in use. It is locked until this is dropped.
 pub struct Home {
@@ -174,6 +176,21 @@ impl Home {
 
     pub(super) fn write_clean(&self, number: u64) -> Result<(), FileError> {
         files::write(&self.dir, CLEAN, &number.to_be_bytes())
+    }
+
+    /// Whether copies were lost that are not made good yet.
+    pub(super) fn loss_found(&self) -> Result<bool, FileError> {
+        Ok(files::read(&self.dir, LOST)?.is_some())
+    }
+
+    /// Notes, durably, that copies were lost.
+    pub(super) fn note_loss(&self) -> Result<(), FileError> {
+        files::write(&self.dir, LOST, &[])
+    }
+
+    /// The loss has been made good.
+    pub(super) fn forget_loss(&self) -> Result<(), FileError> {
+        files::remove(&self.dir, LOST)
     }
 
     /// Reads a sealed file of another module; none when it was never written.

@@ -9,6 +9,14 @@ use bytes::Bytes;
 /// The key in [`Space::Meta`] under which every synced commit leaves its number and checksum.
 pub const BATCH_KEY: Bytes = Bytes::from_static(b"batch");
 
+/// Whether an engine that ends with one batch lacks something that the other says was synced, or nobody can tell.
+pub(super) fn is_truncated(engine: Option<BatchMark>, mark: Option<BatchMark>) -> bool {
+    match (engine, mark) {
+        (Some(engine), Some(mark)) => engine.number < mark.number || (engine.number == mark.number && engine != mark),
+        _ => true,
+    }
+}
+
 /// The last batch of an engine: its number, and a checksum over it and all batches before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchMark {

@@ -10,6 +10,7 @@
 //! # The parts
 //! - [`engine`]: what an engine must do; [`fjall`] keeps it on disk, [`memory`] in memory (tests, simulation, caches).
 //! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `commit`.
+//! - [`reopen`], [`recovery`]: after a disk error the engine is opened again in place, and looked through.
 //! - [`home`]: the data directory: lock, identity, lease, marks, other modules' sealed files; built on [`files`], `slots`.
 //! - [`open`](mod@open): puts them together and says in what condition the directory was found.
 //!
@@ -17,6 +18,8 @@
 //! - What was answered [`Committed`](store::Committed) has left user space; with `durable` it has been fsynced.
 //! - Per key, what is committed last is what was changed last.
 //! - A disk that forgot something it had fsynced is noticed at open (`truncated`), as far as marks can tell.
+//! - Below the floor of free space, and after a disk error, edits are refused and reads go on, until there is room again and
+//!   the engine could be opened again.
 //!
 //! # What it refuses to do
 //! It decides nothing: no merging, no clocks, no retries, no throwing away of a damaged directory. It never looks into
@@ -36,11 +39,15 @@ mod others;
 mod overlay;
 mod queue;
 mod commit;
+pub mod reopen;
+pub mod recovery;
 pub mod stats;
 mod core;
 pub mod store;
 pub mod open;
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod store_model_tests;
 #[cfg(test)]

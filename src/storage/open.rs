@@ -20,8 +20,9 @@ use super::error::OpenError;
 use super::files::FileError;
 use super::fjall::{FjallEngine, FjallSettings};
 use super::home::Home;
-use super::mark::{BATCH_KEY, BatchMark};
+use super::mark::{BATCH_KEY, BatchMark, is_truncated};
 use super::memory::MemoryEngine;
+use super::reopen::Reopenable;
 use super::store::{Store, StoreSettings};
 
 /// Which engine a node uses.
@@ -73,13 +74,10 @@ pub struct Opened {
     pub lost: bool,
 }
 
-/// The name of the sealed file that is there from the discovery of a loss until all is made good.
-const LOST_FILE: &str = "lost";
-
 impl Opened {
     /// What was lost has been made good, durably.
     pub fn refilled(home: &Home) -> Result<(), FileError> {
-        home.remove_sealed(LOST_FILE)
+        home.forget_loss()
     }
 }
 
@@ -88,7 +86,12 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let home = Arc::new(Home::open(&settings.dir, &settings.cluster, settings.node_id)?);
     let failed = |why: String| OpenError::Engine { path: home.engine_folder(), why };
     let (engine, lasting): (Arc<dyn Engine>, bool) = match settings.engine {
-        EngineChoice::Fjall(fjall) => (open_fjall(&home, &fjall)?, true),
+        EngineChoice::Fjall(fjall) => {
+            let folder = home.engine_folder();
+            let engine = open_fjall(&folder, &fjall)?;
+            let again = move || open_fjall(&folder, &fjall).map_err(|error| error.to_string());
+            (Arc::new(Reopenable::new(engine, Box::new(again))), true)
+        }
         EngineChoice::Memory => (Arc::new(MemoryEngine::new()), false),
         EngineChoice::Given(engine) => (engine, true),
     };
@@ -98,10 +101,10 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let truncated = lasting && is_truncated(last, home.mark_found());
     let last = last.unwrap_or_default();
     let clean = lasting && !truncated && home.clean_found() == Some(last.number);
-    let lost = truncated || (fresh && home.start_number() > 1) || home.read_sealed(LOST_FILE)?.is_some();
+    let lost = truncated || (fresh && home.start_number() > 1) || home.loss_found()?;
     if lost {
         // Before the signs of it go: a crash while the loss is made good must not make it forgotten.
-        home.write_sealed(LOST_FILE, &[])?;
+        home.note_loss()?;
     }
     home.begin()?;
     // A number is never given twice, even when the engine forgot that it was.
@@ -130,24 +133,16 @@ pub fn set_aside(settings: &Settings, now_ms: u64) -> Result<Option<PathBuf>, Op
     Ok(Home::open(&settings.dir, &settings.cluster, settings.node_id)?.set_aside(now_ms)?)
 }
 
-fn is_truncated(engine: Option<BatchMark>, mark: Option<BatchMark>) -> bool {
-    match (engine, mark) {
-        (Some(engine), Some(mark)) => engine.number < mark.number || (engine.number == mark.number && engine != mark),
-        _ => true,
-    }
-}
-
 /// fjall checks most of what it reads; what it does not may end in a panic, which must not end the node.
-fn open_fjall(home: &Home, settings: &FjallSettings) -> Result<Arc<dyn Engine>, OpenError> {
-    let folder = home.engine_folder();
-    check_folder(&folder)?;
-    let why = match catch_unwind(AssertUnwindSafe(|| FjallEngine::open(&folder, settings))) {
-        Ok(Ok(engine)) => return Ok(Arc::new(engine)),
-        Ok(Err(::fjall::Error::Locked)) => return Err(OpenError::Locked { dir: folder }),
+fn open_fjall(folder: &Path, settings: &FjallSettings) -> Result<Box<dyn Engine>, OpenError> {
+    check_folder(folder)?;
+    let why = match catch_unwind(AssertUnwindSafe(|| FjallEngine::open(folder, settings))) {
+        Ok(Ok(engine)) => return Ok(Box::new(engine)),
+        Ok(Err(::fjall::Error::Locked)) => return Err(OpenError::Locked { dir: folder.into() }),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it panicked over its files".to_owned(),
     };
-    Err(OpenError::Engine { path: folder, why })
+    Err(OpenError::Engine { path: folder.into(), why })
 }
 
 /// Tells want of permission apart from damage: the first is the operator's to correct, and no reason to start empty.

@@ -36,8 +36,14 @@ pub struct StoreStats {
     pub disk_bytes: u64,
     /// Hints the engine holds.
     pub hints: u64,
+    /// Free bytes on the disk when last looked at; `u64::MAX`: nobody can tell.
+    pub free_bytes: u64,
     /// Edits are refused for want of space.
     pub disk_full: bool,
+    /// Edits are refused since the engine failed.
+    pub broken: bool,
+    /// Times the engine was opened again after a disk error.
+    pub recoveries: u64,
 }
 
 #[derive(Default)]
@@ -58,6 +64,7 @@ pub(super) struct Counters {
     number: AtomicU64,
     disk_bytes: AtomicU64,
     hints: AtomicU64,
+    recoveries: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +97,7 @@ impl Counters {
             durable_number: read(&self.durable_number),
             disk_bytes: read(&self.disk_bytes),
             hints: read(&self.hints),
+            recoveries: read(&self.recoveries),
             ..StoreStats::default()
         }
     }
@@ -101,6 +109,15 @@ impl Counters {
     /// Hints came and went; both at once, so that a reader sees no number in between.
     pub(super) fn hints_changed(&self, added: u64, removed: u64) {
         self.hints.fetch_add(added.wrapping_sub(removed), Ordering::AcqRel);
+    }
+
+    /// The engine was opened again and holds so many hints.
+    pub(super) fn hints_are(&self, hints: u64) {
+        self.hints.store(hints, Ordering::Release);
+    }
+
+    pub(super) fn recovered(&self) {
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn committed(&self, number: u64, keys: u64) {

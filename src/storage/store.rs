@@ -10,10 +10,10 @@
 //!   be cheap and must not wait for the store. With [`StoreSettings::inline`] it runs inside `submit`.
 //! - Readers may see what is not committed, as they may see another replica's write that missed its quorum.
 //! - Submit only after [`flushed`](Store::flushed) has been awaited now and then: that is what bounds the queue.
-//! - When the disk has less space than the floor, edits are refused until there is more; reads and commits go on.
+//! - When the disk has less space than the floor, edits are refused until there is more; reads, commits and edits of a batch
+//!   that makes room go on. After a commit that failed, see [`recovery`](super::recovery).
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -29,6 +29,8 @@ use super::engine::{Engine, Space, Visit, check_key};
 use super::error::StorageError;
 use super::home::Home;
 use super::mark::BatchMark;
+use super::recovery::OnReopened;
+use super::reopen::count_hints;
 use super::stats::StoreStats;
 
 /// When commits are fsynced: Redis's `appendfsync`.
@@ -138,7 +140,7 @@ impl Store {
     ) -> Result<T, StorageError> {
         let core = &*self.core;
         check_key(&key)?;
-        core.check_open()?;
+        core.check_open(batch.parts.makes_room)?;
         batch.core.get_or_insert_with(|| self.core.clone());
         batch.parts.failures_seen.get_or_insert_with(|| core.counters.failures.load(Ordering::Acquire));
         let locked = core.overlay.lock(&key);
@@ -243,11 +245,29 @@ impl Store {
         self.core.set_fsync(fsync);
     }
 
+    /// Sets [`StoreSettings::free_bytes_min`]. A store without a thread goes by it from the next look on.
+    pub fn set_free_bytes_min(&self, bytes: u64) {
+        self.core.set_free_bytes_min(bytes);
+    }
+
+    /// Whether edits are taken: there is room, and the engine has not failed. Cheap.
+    pub fn is_writable(&self) -> bool {
+        !self.core.broken.load(Ordering::Relaxed) && !self.core.disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Who is told when the engine was opened again after a disk error. Only the first call counts.
+    pub fn on_reopened(&self, told: OnReopened) {
+        // An error gives back what a second call brought.
+        let _ = self.core.on_reopened.set(told);
+    }
+
     /// What the store has done and is doing.
     pub fn stats(&self) -> StoreStats {
         StoreStats {
             uncommitted_keys: self.core.overlay.len() as u64,
             disk_full: self.core.disk_full.load(Ordering::Relaxed),
+            broken: self.core.broken.load(Ordering::Relaxed),
+            free_bytes: self.core.free_bytes.load(Ordering::Relaxed),
             ..self.core.counters.read()
         }
     }
@@ -292,15 +312,6 @@ fn start_committing(core: Arc<Core>) -> std::io::Result<Option<JoinHandle<()>>> 
         return Ok(None);
     }
     std::thread::Builder::new().name("commit".into()).spawn(move || core.run()).map(Some)
-}
-
-fn count_hints(engine: &dyn Engine) -> Result<u64, StorageError> {
-    let mut count = 0;
-    engine.scan(Space::Hints, &[], None, &mut |_, _| {
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
 }
 
 /// Waits until `ready`, which is looked at again after every notification.

@@ -14,7 +14,8 @@
 //!   the step moved, or what its time is worth, from the node's budget. A member that fails is left alone for a while.
 //! - Who finds a difference repairs it only when neither node is being repaired by another or repairs another
 //!   ([`Turn`](crate::replica::turn::Turn)), so that two nodes do not both bring a third what it lacks.
-//! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway.
+//! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway. Nor while
+//!   one of them takes no writes; afterwards they are compared at once.
 //!
 //! # What it refuses to do
 //! It never deletes, and it never takes sides: what both hold is merged by the database's own rule.
@@ -81,7 +82,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>, pace: Arc<P
     let mut round = Round::default();
     loop {
         tokio::time::sleep(pace.interval()).await;
-        if replica.is_filling() {
+        if replica.is_filling() || !replica.is_writable() {
             round = Round::default();
             continue;
         }

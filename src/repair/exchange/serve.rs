@@ -41,7 +41,7 @@ fn standing(replica: &Replica, from: NodeId, repairing: bool) -> Standing {
     };
     match free {
         _ if replica.is_filling() => Standing::Filling,
-        true => Standing::Open,
-        false => Standing::Busy,
+        true if replica.is_writable() => Standing::Open,
+        _ => Standing::Busy,
     }
 }
