@@ -5,25 +5,28 @@
 //!
 //! # Contract
 //! - [`ClusterState::merge`] is idempotent, commutative and associative among states of one cluster. Member lines: higher
-//!   generation wins; policies: higher (version, by). Two different lines with one number can come of two nodes changing
+//!   generation wins; policies: higher (version, by); flush lines: joined by maximum. Two different lines with one number can come of two nodes changing
 //!   it at once; then the greater content wins, the same everywhere.
 //! - [`ClusterState::epoch`] never sinks, and [`ClusterState::digest`] differs when anything differs.
 //! - A member that left stays in the map, so that old news cannot bring it back.
 //!
 //! # Encoding, byte by byte
 //! ```text
-//! 0    format version, now 1
-//! 1..  postcard of [`ClusterState`], maps in ascending order of their keys
+//! 0    format version: 1 while nothing was ever flushed, else 2
+//! 1..  postcard of [`ClusterState`] without its flush lines, maps in ascending order of their keys
+//! ..   (format 2) postcard of the flush lines
 //! ```
 //! What it refuses: another version, trailing bytes, partitions that are no power of two up to 16384, a member under
-//! another's id, policies that contradict themselves or belong to no database, more than [`MEMBERS_MAX`] members.
+//! another's id, policies that contradict themselves, policies or flush lines that belong to no database, empty flush
+//! lines, more than [`MEMBERS_MAX`] members, or nodes in a flush line.
 
-use crate::causality::{NodeId, NodeTag};
+use crate::causality::{Hlc, NodeId, NodeTag};
 use crate::key::{DATABASES, Partitions};
 use crate::message::control::Summary;
+use crate::object::flush::{FlushLine, FlushLines};
 use crate::policy::{Conflict, Policy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most members a cluster may have, those that left included: everyone knows everyone (§6.6).
 pub const MEMBERS_MAX: usize = 1000;
@@ -34,7 +37,11 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The greatest weight of a member.
 pub const WEIGHT_MAX: u32 = 1000;
 
+/// Without flush lines, and the only one that older releases read.
 const FORMAT: u8 = 1;
+
+/// With flush lines.
+const FLUSHED_FORMAT: u8 = 2;
 
 /// Everything all members of a cluster agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +56,9 @@ pub struct ClusterState {
     pub members: BTreeMap<NodeId, Member>,
     /// The policy of each database that has one.
     pub policies: BTreeMap<u8, PolicyEntry>,
+    /// What was flushed in each database; written behind the rest.
+    #[serde(skip)]
+    pub flushes: FlushLines,
 }
 
 /// One member's line. Compared field by field, generation first, when two lines meet.
@@ -113,7 +123,7 @@ pub struct OtherCluster {
 pub enum StateError {
     /// Not this format version.
     #[error(
-        "the cluster state has format {0:?}, this release reads format {FORMAT}; nothing changed; use the release that wrote it"
+        "the cluster state has format {0:?}, this release reads {FORMAT} and {FLUSHED_FORMAT}; nothing changed; use the release that wrote it"
     )]
     Format(Option<u8>),
     /// Cannot be read.
@@ -134,6 +144,7 @@ impl ClusterState {
             partitions: partitions.count(),
             members: BTreeMap::new(),
             policies: policies.iter().enumerate().map(entry).collect(),
+            flushes: FlushLines::new(),
         }
     }
 
@@ -144,6 +155,9 @@ impl ClusterState {
         }
         let mut changed = keep_greater(&mut self.members, &other.members, Member::clone);
         changed |= keep_greater(&mut self.policies, &other.policies, PolicyEntry::order);
+        for (database, line) in &other.flushes {
+            changed |= self.flushes.entry(*database).or_default().join(line);
+        }
         Ok(changed)
     }
 
@@ -171,6 +185,17 @@ impl ClusterState {
         self.policies.get(&index).map_or_else(Policy::default, |entry| entry.policy)
     }
 
+    /// Strikes out, in each database named, what each node minted there up to an HLC. Nodes that never were members and
+    /// databases there are not change nothing.
+    pub fn flush(&mut self, struck_out: impl IntoIterator<Item = (u8, NodeTag, Hlc)>) {
+        let known: BTreeSet<NodeTag> = self.members.keys().map(NodeId::tag).collect();
+        for (database, minter, up_to) in struck_out {
+            if database < DATABASES && known.contains(&minter) && up_to > Hlc(0) {
+                self.flushes.entry(database).or_default().raise(minter, up_to);
+            }
+        }
+    }
+
     /// The sum of all generations: rises with every change of a member.
     pub fn epoch(&self) -> u64 {
         self.members.values().map(|member| member.generation).sum()
@@ -188,16 +213,26 @@ impl ClusterState {
 
     /// The bytes as saved and sent; see the module's layout.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
-        // Writing to a vector fails only for types whose length is unknown, which this one does not contain.
+        let flushed = !self.flushes.is_empty();
+        let mut bytes = vec![if flushed { FLUSHED_FORMAT } else { FORMAT }];
+        // Writing to a vector fails only for types whose length is unknown, which these do not contain.
         bytes.extend(postcard::to_allocvec(self).unwrap_or_default());
+        if flushed {
+            bytes.extend(postcard::to_allocvec(&self.flushes).unwrap_or_default());
+        }
         bytes
     }
 
     /// Reads what [`ClusterState::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
-        let body = bytes.strip_prefix(&[FORMAT]).ok_or(StateError::Format(bytes.first().copied()))?;
-        let (state, rest): (ClusterState, _) = postcard::take_from_bytes(body).map_err(|_| StateError::Damaged)?;
+        let Some((format @ (&FORMAT | &FLUSHED_FORMAT), body)) = bytes.split_first() else {
+            return Err(StateError::Format(bytes.first().copied()));
+        };
+        let (mut state, mut rest): (ClusterState, _) =
+            postcard::take_from_bytes(body).map_err(|_| StateError::Damaged)?;
+        if *format == FLUSHED_FORMAT {
+            (state.flushes, rest) = postcard::take_from_bytes(rest).map_err(|_| StateError::Damaged)?;
+        }
         if !rest.is_empty() {
             return Err(StateError::Damaged);
         }
@@ -215,6 +250,12 @@ impl ClusterState {
         }
         if self.policies.iter().any(|(index, entry)| *index >= DATABASES || entry.policy.check().is_err()) {
             return wrong("a policy is impossible");
+        }
+        let possible = |(database, line): (&u8, &FlushLine)| {
+            *database < DATABASES && !line.is_empty() && line.len() <= MEMBERS_MAX
+        };
+        if !self.flushes.iter().all(possible) {
+            return wrong("a flush line is impossible");
         }
         for (id, member) in &self.members {
             if *id != member.id || (member.state == MemberState::Left) != member.left.is_some() {
@@ -310,7 +351,8 @@ pub(crate) mod tests {
     fn any_state() -> impl Strategy<Value = ClusterState> {
         let members = proptest::collection::btree_map(0u8..4, (1u64..4, 0u8..3, any::<bool>()), 0..4);
         let policies = proptest::collection::btree_map(0u8..3, (1u64..3, 0u64..2, 1u8..4), 0..3);
-        (members, policies).prop_map(|(members, policies)| {
+        let flushes = proptest::collection::vec((0u8..2, 0u64..3, 1u64..4), 0..4);
+        (members, policies, flushes).prop_map(|(members, policies, flushes)| {
             let mut state = state_of(&[]);
             for (n, (generation, host, gone)) in members {
                 let mut member = Member { generation, host: format!("h{host}"), ..member(n) };
@@ -320,6 +362,9 @@ pub(crate) mod tests {
             for (index, (version, by, n)) in policies {
                 let policy = Policy { n, r: 1, w: 1, ..Policy::default() };
                 state.policies.insert(index, PolicyEntry { policy, version, by: NodeTag(by) });
+            }
+            for (database, minter, up_to) in flushes {
+                state.flushes.entry(database).or_default().raise(NodeTag(minter), Hlc(up_to));
             }
             state
         })
@@ -351,8 +396,11 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let mut framed = vec![FORMAT];
+        fn any_bytes_are_refused_without_a_panic(
+            format in FORMAT..=FLUSHED_FORMAT,
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let mut framed = vec![format];
             framed.extend(bytes);
             if let Ok(state) = ClusterState::decode(&framed) {
                 prop_assert!(state.check().is_ok());
@@ -380,12 +428,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn before_the_first_flush_it_is_written_as_older_releases_read_it() {
+        let mut state = state_of(&[1, 2]);
+        assert_eq!(state.encode()[0], FORMAT);
+        let known = member(2).id.tag();
+        state.flush([(3, NodeTag(77), Hlc(9)), (16, known, Hlc(9)), (3, known, Hlc(0))]);
+        assert_eq!(state, state_of(&[1, 2]), "a stranger, no database, nothing");
+        state.flush([(3, known, Hlc(9)), (3, known, Hlc(8))]);
+        assert_eq!(state.flushes[&3].of(known), Hlc(9));
+        assert_eq!(state.encode()[0], FLUSHED_FORMAT);
+        assert_eq!(ClusterState::decode(&state.encode()), Ok(state));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         let mut state = state_of(&[1]);
         state.partitions = 100;
         assert!(matches!(ClusterState::decode(&state.encode()), Err(StateError::Contradiction(_))));
         let mut state = state_of(&[1]);
         state.members.insert(NodeId([9; 20]), member(2));
+        assert!(matches!(ClusterState::decode(&state.encode()), Err(StateError::Contradiction(_))));
+        let mut state = state_of(&[1]);
+        state.flushes.insert(0, FlushLine::default());
         assert!(matches!(ClusterState::decode(&state.encode()), Err(StateError::Contradiction(_))));
         assert_eq!(ClusterState::decode(&[]), Err(StateError::Format(None)));
         assert_eq!(ClusterState::decode(&[9, 1]), Err(StateError::Format(Some(9))));

@@ -21,6 +21,7 @@
 
 pub mod digest;
 pub mod encode;
+pub mod flush;
 mod merge;
 mod put;
 pub mod record;

@@ -15,7 +15,7 @@ const REPLICAS: usize = 3;
 
 /// A step of a history on a few replicas of one key.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// A plain SET at a replica: has seen all that the replica holds.
     Overwrite { at: usize, tombstone: bool },
     /// A DYN.SET at a replica, with the context read at another one earlier (or none at all).
@@ -26,7 +26,7 @@ enum Step {
     Expire { at: usize, when: u64 },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step =
         prop_oneof![
             (0..REPLICAS, any::<bool>()).prop_map(|(at, tombstone)| Step::Overwrite { at, tombstone }),
@@ -47,13 +47,13 @@ fn shown(history: &History) -> BTreeSet<Dot> {
 }
 
 #[derive(Clone, Default)]
-struct Replica {
-    object: Object,
+pub(super) struct Replica {
+    pub(super) object: Object,
     history: History,
 }
 
 /// Runs a history; returns all states each replica ever had, the last one last.
-fn run(steps: &[Step], conflict: Conflict) -> Vec<Vec<Replica>> {
+pub(super) fn run(steps: &[Step], conflict: Conflict) -> Vec<Vec<Replica>> {
     let mut states: Vec<Vec<Replica>> = vec![vec![Replica::default()]; REPLICAS];
     let mut clock = 0u64;
     for step in steps {
