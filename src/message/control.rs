@@ -13,7 +13,7 @@
 //! # What it refuses
 //! Another first byte, another version, trailing bytes, more than [`CONTROL_BYTES_MAX`]. Nothing half read is handed out.
 
-use crate::causality::NodeId;
+use crate::causality::{Hlc, NodeId, NodeTag};
 use crate::message::data_plane::CONTROL;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,20 @@ pub enum Control {
     Clock,
     /// The wall clock, whether right or wrong, in Unix milliseconds.
     ClockShows(u64),
+    /// "These databases are to be flushed (bit 0 is database 0): how far has everyone written there?" Answered by
+    /// [`Control::Reached`].
+    Reach(u16),
+    /// How far everyone has written, as far as this node knows.
+    Reached(Reached),
+}
+
+/// How far everyone has written, as one node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The node's own clock: whatever it stamps after this answer is above.
+    pub own: Hlc,
+    /// Database, node, and the highest dot of that node among the copies this one has taken in.
+    pub seen: Vec<(u8, NodeTag, Hlc)>,
 }
 
 /// A cluster state in three numbers.
@@ -230,6 +244,8 @@ mod tests {
             Control::Swim(vec![1, 2, 3]),
             Control::Digest(Summary { cluster_id: 1, epoch: 2, digest: u64::MAX }),
             Control::Ping,
+            Control::Reach(0b101),
+            Control::Reached(Reached { own: Hlc(8), seen: vec![(0, NodeTag(1), Hlc(7))] }),
         ] {
             let bytes = message.encode();
             assert_eq!(bytes[0], CONTROL);

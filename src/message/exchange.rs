@@ -118,7 +118,7 @@ pub enum Standing {
     Open = 0,
     /// It has lost copies and is being filled up: its sums say nothing.
     Filling = 1,
-    /// It is being repaired by another, or repairs another: ask again soon.
+    /// It is being repaired by another, or repairs another, or sweeps away what was flushed: ask again soon.
     Busy = 2,
 }
 

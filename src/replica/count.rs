@@ -66,10 +66,12 @@ impl Replica {
     pub fn count_all(&self) -> Result<(), StorageError> {
         self.counts.clear();
         self.trees.clear();
+        self.flushes.seen.clear();
         self.store.scan(Space::Objects, &[], None, &mut |key, value| {
             if let Some((key, object)) = decode(key, value) {
                 self.counts.change(&key, (false, false), weight(&object));
                 self.trees.change(&key, &Object::default(), &object);
+                self.flushes.seen.note(key.database(), &object, self.tag);
             }
             ControlFlow::Continue(())
         })
@@ -99,18 +101,22 @@ impl Replica {
         reader.finish()
     }
 
-    /// How many live keys of a database lie in a partition here. Looks at each when some expire: reads the disk.
+    /// How many live keys of a database lie in a partition here. Looks at each when some expire, or what was flushed has
+    /// not been swept away yet: reads the disk.
     pub fn count(&self, partitions: Partitions, partition: Partition, database: u8) -> Result<u64, StorageError> {
         let (first, last) = partitions.slots(partition);
         let cells = || (first..=last).map(|slot| self.counts.cell(slot, database));
-        if cells().all(|cell| cell.expires.load(Ordering::Relaxed) == 0) {
+        if !self.flushes.is_pending(database) && cells().all(|cell| cell.expires.load(Ordering::Relaxed) == 0) {
             return Ok(cells().map(|cell| cell.keys.load(Ordering::Relaxed).max(0) as u64).sum());
         }
         let (from, to) = partitions.range(partition);
         let (now_ms, mut live) = (self.clock.now_ms(), 0);
         self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
             let object = decode(key, value).filter(|(key, _)| key.database() == database);
-            live += u64::from(object.is_some_and(|(_, object)| object.shown(now_ms).is_some()));
+            live += u64::from(object.is_some_and(|(_, mut object)| {
+                self.flushes.bury(database, &mut object);
+                object.shown(now_ms).is_some()
+            }));
             ControlFlow::Continue(())
         })?;
         Ok(live)
@@ -121,7 +127,8 @@ impl Replica {
         self.counts.cells.iter().any(|cell| cell.keys.load(Ordering::Relaxed) > 0)
     }
 
-    /// Keys and expiring keys of a database on this node, all its partitions together, expired ones included.
+    /// Keys and expiring keys of a database on this node, all its partitions together; expired ones included, and flushed
+    /// ones until they are swept away.
     pub fn keyspace(&self, database: u8) -> (u64, u64) {
         let cells = self.counts.cells.iter().skip(database.into()).step_by(DATABASES.into());
         let sum = |total: (i64, i64), cell: &Cell| {

@@ -16,8 +16,10 @@
 pub mod clock;
 pub mod count;
 mod filling;
+pub mod flush;
 pub mod hints;
 pub mod page;
+mod seen;
 pub mod serve;
 pub mod time;
 pub mod tree;
@@ -42,6 +44,7 @@ use crate::storage::store::{Done, Store};
 use clock::NodeClock;
 use count::Counts;
 use filling::Filling;
+use flush::Flushes;
 use hints::Hints;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -87,6 +90,7 @@ pub struct Replica {
     filling: Filling,
     counts: Counts,
     hints: Hints,
+    flushes: Flushes,
     /// What the copies add up to.
     pub trees: Trees,
     /// Who compares with this node now.
@@ -117,6 +121,7 @@ impl Replica {
             filling: Filling::default(),
             counts: Counts::default(),
             hints: Hints::default(),
+            flushes: Flushes::default(),
             trees: Trees::default(),
             turn: Turn::default(),
             background: Background::default(),
@@ -124,11 +129,13 @@ impl Replica {
         }
     }
 
-    /// What this node holds of a key; an empty object when it holds nothing.
+    /// What this node holds of a key, without what was flushed; an empty object when it holds nothing.
     pub fn read(&self, key: &StorageKey) -> Result<Object, Refusal> {
         let bytes = self.store.get(key.as_bytes()).map_err(|error| refusal("reading a record failed", &error))?;
         let Some(bytes) = bytes else { return Ok(Object::default()) };
-        Record::decode(&bytes).map(|record| record.object).map_err(|damage| self.note_damage(key, &damage))
+        let mut record = Record::decode(&bytes).map_err(|damage| self.note_damage(key, &damage))?;
+        self.flushes.bury(key.database(), &mut record.object);
+        Ok(record.object)
     }
 
     /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others

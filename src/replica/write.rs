@@ -98,7 +98,10 @@ impl Replica {
     ) -> Result<(), Refusal> {
         self.hear(&object);
         let _held = self.hints.hold(key, home);
+        let flushed = self.flushes.version();
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+            let mut object = object;
+            self.flushes.bury(key.database(), &mut object);
             let record = match old.as_ref().map(Record::decode).transpose() {
                 Ok(record) => record.unwrap_or_default(),
                 Err(damage) => {
@@ -106,7 +109,9 @@ impl Replica {
                     Record::default()
                 }
             };
-            let merged = record.object.clone().merge(object, conflict);
+            let mut merged = record.object.clone();
+            self.flushes.bury(key.database(), &mut merged);
+            let merged = merged.merge(object, conflict);
             if merged == record.object && old.is_some() {
                 return ((), None);
             }
@@ -114,6 +119,7 @@ impl Replica {
             ((), Some(Record { birth: record.birth, object: merged }.encode()))
         });
         merged.map_err(|error| refusal("storing a copy failed", &error))?;
+        self.bury_since(flushed, batch, key);
         self.note_hint(batch, key, home);
         Ok(())
     }
@@ -138,24 +144,27 @@ impl Replica {
         key: &StorageKey,
         change: impl FnOnce(&Replica, &Record) -> Result<Option<Record>, NotStored>,
     ) -> Result<Stored, NotStored> {
+        let flushed = self.flushes.version();
         let changed = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
-            let record = match old.as_ref().map(Record::decode).transpose() {
+            let mut record = match old.as_ref().map(Record::decode).transpose() {
                 Ok(record) => record.unwrap_or_default(),
                 Err(damage) => {
                     self.note_damage(key, &damage);
                     return (Err(NotStored::Failed(Failure::Damaged)), None);
                 }
             };
+            let before = self.flushes.bury_keeping(key.database(), &mut record.object);
             match change(self, &record) {
                 Err(refused) => (Err(refused), None),
                 Ok(None) => (Ok(stored(&record.encode(), &record)), None),
                 Ok(Some(new)) => {
-                    self.note_change(key, &record.object, &new.object);
+                    self.note_change(key, before.as_ref().unwrap_or(&record.object), &new.object);
                     let bytes = new.encode();
                     (Ok(stored(&bytes, &new)), Some(bytes))
                 }
             }
         });
+        self.bury_since(flushed, batch, key);
         changed.map_err(|error| NotStored::Failed(Failure::Storage(error.to_string())))?
     }
 
@@ -216,6 +225,7 @@ impl Replica {
     pub(super) fn note_change(&self, key: &StorageKey, before: &Object, after: &Object) {
         self.counts.change(key, weight(before), weight(after));
         self.trees.change(key, before, after);
+        self.flushes.seen.note(key.database(), after, self.tag);
         if after.siblings.len() > 1 {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
         }

@@ -121,6 +121,11 @@ impl Overlay {
         }
     }
 
+    /// The keys of all entries. Looks at every stripe; whoever changes a key afterwards does so after this look.
+    pub(super) fn keys(&self) -> Vec<Bytes> {
+        self.stripes.iter().flat_map(|stripe| stripe.slips.lock().entries.keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
     /// How many entries there are. Looks at every stripe.
     pub(super) fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.slips.lock().entries.len()).sum()
@@ -146,6 +151,7 @@ mod tests {
         assert_eq!((again.index, again.value), (3, value("new")));
         let next_group = overlay.take(b"k", Place { group: 2, index: 0 }).unwrap();
         assert_eq!(next_group.index, 0);
+        assert_eq!(overlay.keys(), ["k"]);
         overlay.remove(b"k", again.version);
         assert_eq!((overlay.get(b"k"), overlay.len()), (None, 0));
     }

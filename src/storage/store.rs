@@ -221,6 +221,12 @@ impl Store {
         self.core.engine.scan(space, from, to, visit)
     }
 
+    /// The keys of all records that are changed and not committed, submitted or not. What is changed before this call is
+    /// either among them or shown by a later [`Store::scan`].
+    pub fn uncommitted_keys(&self) -> Vec<Bytes> {
+        self.core.overlay.keys()
+    }
+
     /// Blocks until everything submitted so far is committed. Never call it in a `done`.
     pub fn settle(&self) -> Result<(), StorageError> {
         self.wait(false)
