@@ -25,6 +25,7 @@ mod start;
 
 use crate::key::StorageKey;
 use crate::membership::Membership;
+use crate::membership::flushing::NotFlushed;
 use crate::membership::view::View;
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
@@ -177,6 +178,19 @@ impl Coordinator {
     pub fn set_policy(&self, index: u8, policy: Policy) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let membership = self.membership.clone();
         Box::pin(async move { membership.set_policy(index, policy).await })
+    }
+
+    /// Flushes databases (bit 0 is database 0) on every member that can be reached; with `bytes`, returns only when this
+    /// node's copies hold nothing of them any more. An error says what is known.
+    pub fn flush(&self, databases: u16, bytes: bool) -> Pin<Box<dyn Future<Output = Result<(), NotFlushed>> + Send>> {
+        let (membership, replica) = (self.membership.clone(), self.replica.clone());
+        Box::pin(async move {
+            membership.flush(databases).await?;
+            if bytes {
+                replica.swept(databases).await;
+            }
+            Ok(())
+        })
     }
 
     /// Who else there is.

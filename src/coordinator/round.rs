@@ -314,13 +314,13 @@ impl Round {
                 }
             };
             let mut outcomes = outcomes.map(Vec::into_iter);
-            round.event(&slots, |slot, _, _, _| match &mut outcomes {
+            round.event(&slots, |slot, desk, _, _| match &mut outcomes {
                 Ok(outcomes) => match outcomes.next().unwrap_or(Outcome::Failed(Failure::ForwardLost)) {
                     // It did not begin, or its disk takes nothing: as good as not sent.
                     Outcome::Failed(Failure::NotHome | Failure::Storage(_)) => {
                         slot.unforwarded(node, &CallError::NotSent)
                     }
-                    outcome => slot.end(outcome),
+                    outcome => slot.end(outcome, desk),
                 },
                 Err(error) => slot.unforwarded(node, error),
             });

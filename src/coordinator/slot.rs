@@ -261,7 +261,9 @@ impl Slot {
                 self.send(&sends, at, desk, sending);
             }
             (Run::Get { machine, own }, Answer::Same) => machine.answered(&self.key, node, *own, None),
-            (Run::Get { machine, own }, Answer::Object(object)) => {
+            (Run::Get { machine, own }, Answer::Object(mut object)) => {
+                // It may not have heard of a flush yet.
+                desk.coordinator.replica.bury_dead(self.key.database(), &mut object);
                 machine.answered(&self.key, node, *own, Some(object));
             }
             (Run::Get { machine, .. }, Answer::Refused(Refusal::Damaged)) => {
@@ -289,10 +291,14 @@ impl Slot {
         }
     }
 
-    /// The other coordinator has answered. It may be too late, or of no use, when others were asked meanwhile.
-    pub fn end(&mut self, outcome: Outcome) {
+    /// The other coordinator has answered. It may be too late, or of no use, when others were asked meanwhile; and that
+    /// one may not have heard of a flush yet.
+    pub fn end(&mut self, mut outcome: Outcome, desk: &Desk<'_>) {
         if matches!(self.run, Run::Get { .. }) && (self.decided || !matches!(outcome, Outcome::Got(_))) {
             return;
+        }
+        if let Outcome::Got(object) = &mut outcome {
+            desk.coordinator.replica.bury_dead(self.key.database(), object);
         }
         if let Run::Away { operation, written, w, .. } = &mut self.run {
             *operation = None;

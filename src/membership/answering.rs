@@ -48,6 +48,7 @@ impl Driver {
             Control::Survey => Control::Holding((self.hands.holds_data)()),
             Control::Ping => Control::Pong,
             Control::Clock => Control::ClockShows(wall_ms()),
+            Control::Reach(databases) => Control::Reached((self.hands.reached)(databases)),
             other => Control::Refused(Refusal::Malformed(format!("an answer without a question: {}", name(&other)))),
         };
         answer(reply.encode());
@@ -95,6 +96,7 @@ fn name(message: &Control) -> &'static str {
         Control::ClockShows(_) => "clock",
         Control::Holding(_) => "holding",
         Control::Refused(_) => "refused",
+        Control::Reached(_) => "reached",
         _ => "request",
     }
 }

@@ -227,6 +227,8 @@ impl Driver {
                     Err(refusal) => drop(done.send(Err(refusal.to_string()))),
                 }
             }
+            Command::Flush { databases, done } => self.begin_flush(databases, done),
+            Command::Collected { databases, collected, done } => self.draw_line(databases, collected, done).await,
             Command::Stop(done) => {
                 let _ = done.send(());
             }
@@ -268,6 +270,7 @@ impl Driver {
         let (id, members) = (state.cluster_id, state.present().count());
         self.adopt(state).await.map_err(|refusal| refusal.to_string())?;
         tracing::info!(cluster = format!("{id:016x}"), name = self.me.cluster_name, members, "joined a cluster");
+        self.compared();
         Ok(())
     }
 
@@ -285,12 +288,21 @@ impl Driver {
             let sender = from.and_then(|id| self.neighbours.get(&id)).cloned().into_iter().collect();
             tokio::spawn(spreading::push(sender, self.encoded()));
         }
+        self.compared();
         Ok(())
     }
 
+    /// What another member knows is known here.
+    fn compared(&self) {
+        if let Some(membership) = self.membership.upgrade() {
+            membership.compared.send_replace(true);
+        }
+    }
+
     /// Saves a state, then acts on it and shows it.
-    async fn adopt(&mut self, state: ClusterState) -> Result<(), Refusal> {
+    pub(super) async fn adopt(&mut self, state: ClusterState) -> Result<(), Refusal> {
         (self.hands.save)(state.encode()).await.map_err(Refusal::NotSaved)?;
+        (self.hands.draw_lines)(&state.flushes);
         let same_members = self.state.as_ref().is_some_and(|old| old.members == state.members);
         if !same_members || self.ring.is_none() {
             self.ring = ring_of(&state).map(Arc::new);
@@ -311,11 +323,11 @@ impl Driver {
         Ok(())
     }
 
-    fn reachable(&self) -> Vec<Neighbour> {
+    pub(super) fn reachable(&self) -> Vec<Neighbour> {
         self.neighbours.reachable().cloned().collect()
     }
 
-    fn encoded(&self) -> Vec<u8> {
+    pub(super) fn encoded(&self) -> Vec<u8> {
         self.state.as_ref().map(ClusterState::encode).unwrap_or_default()
     }
 

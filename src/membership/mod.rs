@@ -21,6 +21,7 @@
 //! It never lets a new member into a cluster that holds data, or that may hold some on a member that cannot be asked. It
 //! does not merge two clusters: it says so in the log, once for each such cluster.
 
+pub mod flushing;
 pub mod health;
 pub mod view;
 mod driver;
@@ -35,7 +36,8 @@ use crate::causality::NodeId;
 use crate::gossip::detector;
 use crate::gossip::state::StateError;
 use crate::key::{DATABASES, Partitions};
-use crate::message::control::{Control, JoinRequest, Refusal};
+use crate::message::control::{Control, JoinRequest, Reached, Refusal};
+use crate::object::flush::FlushLines;
 use crate::peer::settings::PeerSettings;
 use crate::policy::Policy;
 use crate::replica::clock::{NodeClock, wall_ms};
@@ -43,7 +45,9 @@ use arc_swap::ArcSwap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use view::View;
 
 /// How many messages may wait for the driver; more are refused.
@@ -80,6 +84,10 @@ pub struct Hands {
     pub now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Is told who the members are, and what their clocks show.
     pub clock: Arc<NodeClock>,
+    /// How far everyone has written in some databases (bit 0 is database 0), as far as this node knows.
+    pub reached: Box<dyn Fn(u16) -> Reached + Send + Sync>,
+    /// These flush lines hold from now on; they are saved.
+    pub draw_lines: Box<dyn Fn(&FlushLines) + Send + Sync>,
 }
 
 /// Takes the encoded answer to a message.
@@ -106,6 +114,8 @@ pub struct Membership {
     view: ArcSwap<View>,
     commands: mpsc::Sender<Command>,
     formed: watch::Sender<bool>,
+    /// Whether what another member knows was taken in since the start.
+    compared: watch::Sender<bool>,
     counters: Counters,
 }
 
@@ -142,6 +152,8 @@ enum Command {
     Merge(Option<NodeId>, Vec<u8>),
     Foreign(Refusal),
     SetPolicy { index: u8, policy: Policy, done: oneshot::Sender<Result<(), String>> },
+    Flush { databases: u16, done: flushing::Done },
+    Collected { databases: u16, collected: flushing::Collected, done: flushing::Done },
     Stop(oneshot::Sender<()>),
 }
 
@@ -158,6 +170,7 @@ impl Membership {
             view: ArcSwap::from_pointee(View::alone(&settings.me, settings.partitions, &settings.policies)),
             commands,
             formed: watch::Sender::new(false),
+            compared: watch::Sender::new(false),
             counters: Counters::default(),
         });
         driver::start(membership.clone(), settings, hands, saved, queue).await?;
@@ -180,6 +193,16 @@ impl Membership {
         let mut formed = self.formed.subscribe();
         let waited = formed.wait_for(|formed| *formed).await;
         drop(waited);
+    }
+
+    /// Returns once this node knows what some other member knew after its start, or `limit` later. One that has been away
+    /// learns here what was flushed meanwhile. At once when there is no other member.
+    pub async fn caught_up(&self, limit: Duration) {
+        if self.view().nodes.len() > 1 {
+            let mut compared = self.compared.subscribe();
+            // Either way it goes on: the others may all be away.
+            drop(timeout(limit, compared.wait_for(|compared| *compared)).await);
+        }
     }
 
     /// Takes a control message of another node. Never blocks; `answer` is called at most once, later or now, and not at

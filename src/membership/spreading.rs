@@ -20,7 +20,7 @@ const SURVEY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait for a link that is not up yet before looking again.
 const LINK_PAUSE: Duration = Duration::from_millis(10);
 
-async fn ask(link: &Link, question: Control, limit: Duration) -> Result<Control, String> {
+pub(super) async fn ask(link: &Link, question: Control, limit: Duration) -> Result<Control, String> {
     let answer = link.ask(question.encode(), limit).await.map_err(|error| error.to_string())?;
     Control::decode(&answer).map_err(|error| error.to_string())
 }
@@ -36,7 +36,13 @@ pub(super) async fn compare(member: Neighbour, ours: Summary, membership: Weak<M
     let command = match answer {
         Ok(Control::State(bytes)) => Command::Merge(Some(member.id), bytes),
         Ok(Control::Refused(refusal @ Refusal::OtherCluster { .. })) => Command::Foreign(refusal),
-        // The same, or no answer: the next comparison is a second away.
+        Ok(Control::Same) => {
+            if let Some(membership) = membership.upgrade() {
+                membership.compared.send_replace(true);
+            }
+            return;
+        }
+        // No answer: the next comparison is a second away.
         _ => return,
     };
     if let Some(membership) = membership.upgrade() {

@@ -1,5 +1,6 @@
 //! Several nodes on real sockets in one process, each with a listener, a saved state and a switch for "holds data".
 
+use super::flushing::NotFlushed;
 use super::*;
 use crate::causality::Hlc;
 use crate::peer::handshake::Hello;
@@ -22,6 +23,8 @@ struct Disk {
     saved: Mutex<Option<Vec<u8>>>,
     broken: AtomicBool,
     holds_data: AtomicBool,
+    reached: Mutex<Reached>,
+    lines: Mutex<FlushLines>,
 }
 
 struct House {
@@ -76,7 +79,7 @@ fn request(n: u8, start_number: u64, port: u16) -> JoinRequest {
 }
 
 fn hands(disk: &Arc<Disk>) -> Hands {
-    let (writer, reader) = (disk.clone(), disk.clone());
+    let (writer, reader, clock, board) = (disk.clone(), disk.clone(), disk.clone(), disk.clone());
     Hands {
         save: Box::new(move |bytes| {
             let disk = writer.clone();
@@ -91,6 +94,8 @@ fn hands(disk: &Arc<Disk>) -> Hands {
         holds_data: Box::new(move || reader.holds_data.load(Ordering::Relaxed)),
         now_ms: Box::new(|| 1_000_000),
         clock: Arc::new(NodeClock::new(Hlc(0), Hlc(0), 500)),
+        reached: Box::new(move |_| clock.reached.lock().clone()),
+        draw_lines: Box::new(move |lines| *board.lines.lock() = lines.clone()),
     }
 }
 
@@ -219,6 +224,57 @@ async fn a_policy_is_saved_on_every_member_when_it_is_set() {
     assert!(houses[0].membership.set_policy(16, policy).await.is_err());
     let impossible = Policy { w: 9, ..policy };
     assert!(houses[0].membership.set_policy(0, impossible).await.unwrap_err().contains("must not exceed"));
+}
+
+/// What a house has of what another one minted, beside its own clock.
+fn reach(house: &House, own: u64, seen: &[(u8, &House, u64)]) {
+    let seen = seen.iter().map(|(database, by, hlc)| (*database, by.id.tag(), Hlc(*hlc))).collect();
+    *house.disk.reached.lock() = Reached { own: Hlc(own), seen };
+}
+
+#[tokio::test]
+async fn a_flush_strikes_out_what_anyone_reachable_wrote_or_has_of_others() {
+    let mut houses = town().await;
+    houses[2].close().await;
+    until("two miss the third", || houses[..2].iter().all(|house| house.reachable() == 2)).await;
+    reach(&houses[0], 50, &[(1, &houses[2], 7), (2, &houses[2], 90)]);
+    reach(&houses[1], 40, &[(1, &houses[2], 9), (1, &houses[0], 8)]);
+    houses[0].membership.flush(0b10).await.unwrap();
+    for house in &houses[..2] {
+        let lines = house.disk.lines.lock().clone();
+        let line = &lines[&1];
+        assert_eq!((lines.len(), line.len()), (1, 3), "one database, three nodes");
+        assert_eq!([0, 1, 2].map(|at| line.of(houses[at].id.tag())), [Hlc(50), Hlc(40), Hlc(9)]);
+        let saved = crate::gossip::state::ClusterState::decode(&house.disk.saved.lock().clone().unwrap());
+        assert_eq!(saved.unwrap().flushes, lines, "it is saved");
+    }
+    reach(&houses[0], 51, &[]);
+    houses[1].membership.flush(u16::MAX).await.unwrap();
+    let lines = houses[0].disk.lines.lock().clone();
+    assert_eq!(
+        (lines.len(), lines[&1].of(houses[0].id.tag()), lines[&1].of(houses[2].id.tag())),
+        (16, Hlc(51), Hlc(9))
+    );
+    let disk = houses[2].disk.clone();
+    houses[2] = try_open((3, 2), door().await, &[], disk).await.unwrap();
+    houses[2].membership.caught_up(SOON).await;
+    assert_eq!(*houses[2].disk.lines.lock(), lines, "whoever was away learns it before anything else");
+}
+
+#[tokio::test]
+async fn a_flush_that_not_all_could_save_says_so_and_spreads() {
+    let houses = town().await;
+    houses.iter().for_each(|house| reach(house, 5, &[]));
+    houses[0].disk.broken.store(true, Ordering::Relaxed);
+    let here = houses[0].membership.flush(1).await.unwrap_err();
+    assert!(matches!(&here, NotFlushed::NothingChanged(why) if why.contains("disk full")), "{here}");
+    assert!(houses.iter().all(|house| house.disk.lines.lock().is_empty()));
+    let there = houses[1].membership.flush(1).await.unwrap_err();
+    assert!(matches!(&there, NotFlushed::NotEverywhere(why) if why.contains("disk full")), "{there}");
+    assert!(houses[0].disk.lines.lock().is_empty(), "what cannot be saved does not hold");
+    assert_eq!(houses[2].disk.lines.lock()[&0].len(), 3);
+    houses[0].disk.broken.store(false, Ordering::Relaxed);
+    until("it spreads by itself", || houses[0].disk.lines.lock().contains_key(&0)).await;
 }
 
 #[tokio::test]

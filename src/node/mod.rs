@@ -28,6 +28,9 @@ pub use start::StartError;
 /// The name under which a clean stop leaves the key counters.
 const COUNTS_FILE: &str = "counts";
 
+/// The name under which a clean stop leaves how far everyone has written, and what was flushed is swept away.
+const FLUSHES_FILE: &str = "flushes";
+
 /// The name under which a clean stop leaves what the copies add up to.
 const TREES_FILE: &str = "trees";
 
@@ -67,6 +70,7 @@ impl Node {
             // The trees name this life and are taken only with it; so they come last.
             let saved = home
                 .write_sealed(COUNTS_FILE, &replica.counts_saved())
+                .and_then(|()| home.write_sealed(FLUSHES_FILE, &replica.flushes_saved(home.start_number())))
                 .and_then(|()| home.write_sealed(TREES_FILE, &replica.trees_saved(home.start_number())));
             if let Err(error) = saved {
                 tracing::warn!(%error, "the key counters could not be saved; the next start counts anew");

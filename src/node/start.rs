@@ -2,7 +2,7 @@
 
 use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
-use super::{COUNTS_FILE, Node, TREES_FILE};
+use super::{COUNTS_FILE, FLUSHES_FILE, Node, TREES_FILE};
 use crate::causality::Hlc;
 use crate::command::{Apply, Server};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
@@ -17,7 +17,7 @@ use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
-use crate::repair::{exchange, fill, handoff};
+use crate::repair::{exchange, fill, handoff, sweep};
 use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
@@ -34,6 +34,9 @@ use tokio::task::JoinHandle;
 
 /// The name under which is kept from when on actors' births count (u64, little-endian).
 const BIRTHS_FILE: &str = "births";
+
+/// How long the door stays shut at most while this node asks what was flushed since it stopped.
+const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// The name under which the member list is kept.
 const CLUSTER_FILE: &str = "cluster";
@@ -107,6 +110,8 @@ impl Node {
         }
         membership.formed().await;
         tasks.push(tokio::spawn(refill(membership.clone(), replica.clone(), home.clone())));
+        membership.caught_up(CATCH_UP).await;
+        tasks.push(tokio::spawn(sweep::run(replica.clone())));
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
@@ -205,7 +210,8 @@ async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), Start
     let saved = |name| if opened.clean { opened.home.read_sealed(name).ok().flatten() } else { None };
     let life = opened.start_number.saturating_sub(1);
     let trees = saved(TREES_FILE).is_some_and(|trees| replica.trees_restored(&trees, life).is_ok());
-    if trees && saved(COUNTS_FILE).is_some_and(|counts| replica.counts_restored(&counts).is_ok()) {
+    let counts = trees && saved(COUNTS_FILE).is_some_and(|counts| replica.counts_restored(&counts).is_ok());
+    if counts && saved(FLUSHES_FILE).is_some_and(|flushes| replica.flushes_restored(&flushes, life).is_ok()) {
         return Ok(());
     }
     let replica = replica.clone();
@@ -272,11 +278,14 @@ async fn start_membership(
         random_seed: random_u64(),
     };
     let (home, holder, clock) = (opened.home.clone(), replica.clone(), replica.clock.clone());
+    let (writer, flushed) = (replica.clone(), replica.clone());
     let hands = Hands {
         save: Box::new(move |state| save(home.clone(), state)),
         holds_data: Box::new(move || holder.holds_data()),
         now_ms: Box::new(move || clock.now_ms()),
         clock: replica.clock.clone(),
+        reached: Box::new(move |databases| writer.reached(databases)),
+        draw_lines: Box::new(move |lines| flushed.draw_lines(lines)),
     };
     let saved = opened.home.read_sealed(CLUSTER_FILE)?;
     Ok(Membership::start(settings, hands, saved).await?)

@@ -8,7 +8,10 @@
 //! [`handoff`] gives the copies this node took in for absent homes to those homes, and lets go of them.
 //!
 //! [`exchange`] is what goes on all the time besides: two homes find out where they differ, and make that equal.
+//!
+//! [`sweep`] frees what was flushed.
 
 pub mod exchange;
 pub mod fill;
 pub mod handoff;
+pub mod sweep;

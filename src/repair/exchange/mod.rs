@@ -15,7 +15,8 @@
 //! - Who finds a difference repairs it only when neither node is being repaired by another or repairs another
 //!   ([`Turn`](crate::replica::turn::Turn)), so that two nodes do not both bring a third what it lacks.
 //! - While this node or the other is filled up after a loss, nothing is compared: filling takes everything anyway. Nor while
-//!   one of them takes no writes; afterwards they are compared at once.
+//!   one of them takes no writes; afterwards they are compared at once. Nor while one sweeps away what was flushed, which is
+//!   not worth a comparison.
 //!
 //! # What it refuses to do
 //! It never deletes, and it never takes sides: what both hold is merged by the database's own rule.
@@ -71,7 +72,7 @@ enum Broken {
     Storage(#[from] crate::storage::error::StorageError),
     #[error("the other node could not read or store its copies")]
     Refused,
-    #[error("one of both is being filled up or compared with another, or the members changed")]
+    #[error("one of both is being filled up, swept or compared with another, or the members changed")]
     Moot,
     #[error("this node is stopping")]
     Stopping(#[from] tokio::task::JoinError),

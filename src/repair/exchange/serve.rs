@@ -41,7 +41,7 @@ fn standing(replica: &Replica, from: NodeId, repairing: bool) -> Standing {
     };
     match free {
         _ if replica.is_filling() => Standing::Filling,
-        true if replica.is_writable() => Standing::Open,
+        true if replica.is_writable() && !replica.is_sweeping() => Standing::Open,
         _ => Standing::Busy,
     }
 }

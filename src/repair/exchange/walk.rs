@@ -44,7 +44,7 @@ pub(super) async fn walk(
 ) -> Result<u64, Broken> {
     let Some(link) = &view.nodes[peer].link else { return Ok(0) };
     let own = view.own().id;
-    if !replica.turn.is_free(own, Instant::now()) {
+    if replica.is_sweeping() || !replica.turn.is_free(own, Instant::now()) {
         return Err(Broken::Moot);
     }
     let theirs = ask_sums(link, replica, 0, false, &[]).await?;
