@@ -52,10 +52,10 @@ fn strings() {
     hold(&[tables::SET_AND_GET, tables::SET_OPTIONS, tables::SET_ERRORS, tables::OTHER_STRINGS, tables::GETEX]);
 }
 
-/// DEL, UNLINK, EXISTS, TOUCH, TYPE and all commands about expiry answer as in Redis 7.
+/// DEL, UNLINK, EXISTS, TOUCH, TYPE, FLUSHDB, FLUSHALL and all commands about expiry answer as in Redis 7.
 #[test]
 fn keys() {
-    hold(&[keyspace::KEYS, keyspace::EXPIRY, keyspace::EXPIRY_CONDITIONS, keyspace::EXPIRY_ERRORS]);
+    hold(&[keyspace::KEYS, keyspace::FLUSH, keyspace::EXPIRY, keyspace::EXPIRY_CONDITIONS, keyspace::EXPIRY_ERRORS]);
 }
 
 /// The same on five nodes, through one that is no home of most keys: forwarding changes no reply.
@@ -69,6 +69,7 @@ fn forwarded_commands() {
         tables::OTHER_STRINGS,
         tables::GETEX,
         keyspace::KEYS,
+        keyspace::FLUSH,
         keyspace::EXPIRY,
         keyspace::EXPIRY_CONDITIONS,
         keyspace::EXPIRY_ERRORS,

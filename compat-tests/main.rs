@@ -9,6 +9,7 @@ mod commands;
 mod dev_cluster;
 mod disk;
 mod exchange;
+mod flush;
 mod handoff;
 mod harness;
 mod paper;

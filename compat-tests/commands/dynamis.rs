@@ -3,7 +3,7 @@
 use crate::harness::table::Row;
 
 /// The commands of the documentation.
-pub const PROMISED: &str = "ping echo hello auth select quit reset command client config info time dbsize get set setnx \
+pub const PROMISED: &str = "ping echo hello auth select quit reset command client config info time dbsize flushdb flushall get set setnx \
     setex psetex getset getdel getex mget mset del unlink exists touch strlen type ttl pttl expiretime pexpiretime expire \
     pexpire expireat pexpireat persist cluster wait dyn.get dyn.set dyn.del dyn.explain dyn.quorum dyn.database dyn.ring \
     dyn.members";

@@ -25,6 +25,30 @@ pub const KEYS: &[Row] = &[
     ("DEL a", ":1"),
 ];
 
+/// Emptying databases.
+pub const FLUSH: &[Row] = &[
+    ("FLUSHALL", "+OK"),
+    ("MSET a 1 b 2", "+OK"),
+    ("SELECT 1", "+OK"),
+    ("SET a one", "+OK"),
+    ("FLUSHDB now", "-ERR syntax error"),
+    ("FLUSHALL SYNC ASYNC", "-ERR syntax error"),
+    ("FLUSHDB async", "+OK"),
+    ("DBSIZE", ":0"),
+    ("GET a", "nil"),
+    ("SELECT 0", "+OK"),
+    ("DBSIZE", ":2"),
+    ("flushall sync", "+OK"),
+    ("DBSIZE", ":0"),
+    ("EXISTS a b", ":0"),
+    ("SET a again", "+OK"),
+    ("GET a", "\"again\""),
+    ("DBSIZE", ":1"),
+    ("FLUSHDB SYNC", "+OK"),
+    ("DBSIZE", ":0"),
+    ("COMMAND GETKEYS FLUSHALL ASYNC", "-ERR The command has no key arguments"),
+];
+
 /// Setting, showing and removing an expiry.
 pub const EXPIRY: &[Row] = &[
     ("DEL k", "*"),

@@ -27,6 +27,7 @@ pub mod client;
 pub mod config;
 pub mod command_info;
 pub mod server;
+pub mod flush;
 pub mod process;
 pub mod info;
 pub mod ranges;

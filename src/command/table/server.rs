@@ -1,13 +1,15 @@
 //! The rows of the commands about the server.
 
-use super::argument::{block, one_of, pattern, string};
+use super::argument::{Argument, block, one_of, pattern, string, token};
 use super::build::{command, container};
-use super::flag::{ADMIN, FAST, LOADING, NOSCRIPT, READONLY, STALE};
+use super::flag::{ADMIN, FAST, LOADING, NOSCRIPT, READONLY, STALE, WRITE};
 use super::{Command, Group};
-use crate::command::{command_info, config, info, server};
+use crate::command::{command_info, config, flush, info, server};
 
 const DEFAULT: u16 = LOADING | STALE;
 const OPERATOR: u16 = ADMIN | NOSCRIPT | LOADING | STALE;
+const EVERYWHERE: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+const FLUSH_TYPE: Argument = one_of("flush-type", &[token("async", "ASYNC"), token("sync", "SYNC")]).optional();
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -24,6 +26,18 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .costs("O(N) in the number of keys")
         .help("1.0.0", "Counts the keys of the database."),
+    command("flushdb", -1, WRITE, Group::Server, flush::flushdb)
+        .categories(&["keyspace", "dangerous"])
+        .tips(EVERYWHERE)
+        .costs("O(N) in the number of keys, in the background")
+        .help("1.0.0", "Removes all keys of the database, on all nodes.")
+        .takes_arguments(&[FLUSH_TYPE]),
+    command("flushall", -1, WRITE, Group::Server, flush::flushall)
+        .categories(&["keyspace", "dangerous"])
+        .tips(EVERYWHERE)
+        .costs("O(N) in the number of keys, in the background")
+        .help("1.0.0", "Removes all keys of all databases, on all nodes.")
+        .takes_arguments(&[FLUSH_TYPE]),
     container("config", Group::Server, CONFIG).help("2.0.0", "Commands about the configuration."),
     command("command", -1, DEFAULT, Group::Server, command_info::all)
         .categories(&["connection"])
