@@ -3,23 +3,20 @@
 //! # Contract
 //! - One pass over all records for each flush, or for several that come while one is under way; begun anew at a start
 //!   unless the last life stopped cleanly after its pass.
-//! - It takes half of one thread's time at most: after each page it rests as long as that took.
+//! - Like all background work it waits for its share of the node's budget ([`crate::background`]) after each page.
 //! - Where the store refuses writes it tries again later; what was flushed stays invisible meanwhile.
 
 use crate::replica::Replica;
 use crate::replica::flush::Sweep;
 use crate::storage::batch::Batch;
 use crate::storage::error::StorageError;
+use crate::world::{Instant, spawn_blocking};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest rest between two pages.
-const REST_MAX: Duration = Duration::from_millis(200);
 
 /// Sweeps whenever there is something to sweep, for ever.
 pub async fn run(replica: Arc<Replica>) {
@@ -38,24 +35,22 @@ async fn sweep(replica: &Arc<Replica>) -> Result<(), StorageError> {
     loop {
         let begun = Instant::now();
         replica.writable().await;
-        let (swept, more) = page(replica, sweep).await?;
+        let (swept, bytes) = page(replica, sweep).await?;
         sweep = swept;
-        if !more {
-            break;
-        }
-        tokio::time::sleep(begun.elapsed().min(REST_MAX)).await;
+        let Some(bytes) = bytes else { break };
+        replica.background.take_turn(bytes as u64, begun.elapsed()).await;
     }
     replica.end_sweep(&sweep);
     Ok(())
 }
 
-/// One page, committed; whether there are more.
-async fn page(replica: &Arc<Replica>, mut sweep: Sweep) -> Result<(Sweep, bool), StorageError> {
+/// One page, committed, and its bytes; none: it was the last.
+async fn page(replica: &Arc<Replica>, mut sweep: Sweep) -> Result<(Sweep, Option<usize>), StorageError> {
     let sweeper = replica.clone();
-    let (sweep, batch, more) = spawn_blocking(move || {
+    let (sweep, batch, bytes) = spawn_blocking(move || {
         let mut batch = Batch::new();
-        let more = sweeper.sweep_page(&mut sweep, &mut batch)?;
-        Ok::<_, StorageError>((sweep, batch, more))
+        let bytes = sweeper.sweep_page(&mut sweep, &mut batch)?;
+        Ok::<_, StorageError>((sweep, batch, bytes))
     })
     .await
     .map_err(|_| StorageError::Stopped)??;
@@ -64,5 +59,5 @@ async fn page(replica: &Arc<Replica>, mut sweep: Sweep) -> Result<(Sweep, bool),
         replica.submit(batch, false, Box::new(move |result| drop(told.send(result))));
         hear.await.map_err(|_| StorageError::Stopped)??;
     }
-    Ok((sweep, more))
+    Ok((sweep, bytes))
 }

@@ -53,6 +53,8 @@ const VERSION: u8 = 1;
 pub(super) struct Flushes {
     /// The highest HLC of each database's line; zero: none.
     highest: [AtomicU64; DATABASES as usize],
+    /// The highest HLC of this node in any line.
+    own: AtomicU64,
     lines: ArcSwap<FlushLines>,
     /// Rises whenever lines were put up.
     version: AtomicU64,
@@ -67,6 +69,7 @@ impl Default for Flushes {
     fn default() -> Flushes {
         Flushes {
             highest: Default::default(),
+            own: AtomicU64::new(0),
             lines: ArcSwap::default(),
             version: AtomicU64::new(0),
             swept: Mutex::default(),
@@ -95,6 +98,11 @@ impl Flushes {
     fn spare(&self, database: u8, object: &Object) -> bool {
         let highest = self.highest[usize::from(database)].load(Ordering::Relaxed);
         highest == 0 || object.siblings.iter().all(|sibling| sibling.dot.hlc.0 > highest)
+    }
+
+    /// What this node writes must be stamped above this. Its own clock is, unless it was wound back from outside.
+    pub(super) fn own(&self) -> Hlc {
+        Hlc(self.own.load(Ordering::Relaxed))
     }
 
     /// The version of the lines: whoever finds the same one before and after a change made it under these lines.
@@ -147,11 +155,8 @@ impl Replica {
         if **self.flushes.lines.load() == *lines {
             return;
         }
-        // A node's line never lies above its own clock; if one did, what the node writes next would be dead at once.
         let own = lines.values().map(|line| line.of(self.tag)).max().unwrap_or_default();
-        if own > self.clock.last() && self.clock.stamp(super::clock::wall_ms(), own).is_err() {
-            tracing::error!("a flush line is far ahead of this node's clock: its writes may be taken for flushed");
-        }
+        self.flushes.own.store(own.0, Ordering::Relaxed);
         self.flushes.draw(lines);
     }
 
@@ -189,11 +194,12 @@ impl Replica {
         Sweep { version, databases, uncommitted: self.store.uncommitted_keys(), from: Some(Bytes::new()) }
     }
 
-    /// Buries the dead of the next records, in `batch`, which the caller submits. False: there are no more. Reads the disk.
-    pub fn sweep_page(&self, sweep: &mut Sweep, batch: &mut Batch) -> Result<bool, StorageError> {
+    /// Buries the dead of the next records, in `batch`, which the caller submits. Gives how many bytes of records it has
+    /// looked at; none: there are no more. Reads the disk.
+    pub fn sweep_page(&self, sweep: &mut Sweep, batch: &mut Batch) -> Result<Option<usize>, StorageError> {
         let uncommitted = std::mem::take(&mut sweep.uncommitted);
         uncommitted.into_iter().filter_map(StorageKey::from_bytes).try_for_each(|key| self.bury_in(batch, &key))?;
-        let Some(from) = sweep.from.clone() else { return Ok(false) };
+        let Some(from) = sweep.from.clone() else { return Ok(None) };
         let (mut found, mut last, mut looked, mut bytes) = (Vec::new(), None, 0, 0);
         self.store.scan(Space::Objects, &from, None, &mut |key, value| {
             if looked >= PAGE_KEYS || bytes >= PAGE_BYTES {
@@ -214,7 +220,7 @@ impl Replica {
         })?;
         found.iter().try_for_each(|key| self.bury_in(batch, key))?;
         sweep.from = last;
-        Ok(sweep.from.is_some())
+        Ok(sweep.from.is_some().then_some(bytes))
     }
 
     /// Ends a sweep whose pages are all committed. What was flushed since it began stays pending.

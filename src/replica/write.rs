@@ -218,7 +218,7 @@ impl Replica {
     }
 
     fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, Failure> {
-        self.clock.stamp(now_ms, above).map_err(|_| Failure::ClockSpent)
+        self.clock.stamp(now_ms, above.max(self.flushes.own())).map_err(|_| Failure::ClockSpent)
     }
 
     /// Keeps counters and trees in step with a record. Under the key's lock.

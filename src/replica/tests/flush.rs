@@ -52,7 +52,7 @@ fn sweep(replica: &Arc<Replica>) {
         let mut batch = Batch::new();
         let more = replica.sweep_page(&mut sweep, &mut batch).unwrap();
         replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
-        if !more {
+        if more.is_none() {
             break;
         }
     }
@@ -150,7 +150,7 @@ fn a_flush_during_a_sweep_is_swept_as_well() {
     replica.draw_lines(&lines(0, &[(8, 1)]));
     let mut first = replica.begin_sweep();
     let mut batch = Batch::new();
-    while replica.sweep_page(&mut first, &mut batch).unwrap() {}
+    while replica.sweep_page(&mut first, &mut batch).unwrap().is_some() {}
     replica.draw_lines(&lines(0, &[(8, 1), (9, 7)]));
     replica.end_sweep(&first);
     assert!(replica.is_sweeping() && replica.keyspace(0) == (1, 0));
