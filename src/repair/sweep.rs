@@ -4,7 +4,8 @@
 //! - One pass over all records for each flush, or for several that come while one is under way; begun anew at a start
 //!   unless the last life stopped cleanly after its pass.
 //! - Like all background work it waits for its share of the node's budget ([`crate::background`]) after each page.
-//! - Where the store refuses writes it tries again later; what was flushed stays invisible meanwhile.
+//! - It makes room, so a full disk does not stop it. Where the store refuses writes all the same it tries again later; what
+//!   was flushed stays invisible meanwhile.
 
 use crate::replica::Replica;
 use crate::replica::flush::Sweep;
@@ -48,7 +49,7 @@ async fn sweep(replica: &Arc<Replica>) -> Result<(), StorageError> {
 async fn page(replica: &Arc<Replica>, mut sweep: Sweep) -> Result<(Sweep, Option<usize>), StorageError> {
     let sweeper = replica.clone();
     let (sweep, batch, bytes) = spawn_blocking(move || {
-        let mut batch = Batch::new();
+        let mut batch = Batch::making_room();
         let bytes = sweeper.sweep_page(&mut sweep, &mut batch)?;
         Ok::<_, StorageError>((sweep, batch, bytes))
     })

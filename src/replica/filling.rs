@@ -65,6 +65,8 @@ impl Replica {
             let Some(replica) = replica.upgrade() else { return };
             replica.births_valid_from.fetch_max(replica.clock.last().0 + 1, Ordering::AcqRel);
             replica.trees.doubt_all();
+            // What was swept away last may be back.
+            replica.flushes.sweep_again(u16::MAX);
             if lost {
                 replica.start_filling();
             }

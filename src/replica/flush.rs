@@ -115,10 +115,17 @@ impl Flushes {
         *self.pending.borrow() >> database & 1 == 1
     }
 
-    fn sweep_again(&self, database: u8) {
-        self.swept.lock()[usize::from(database)] = 0;
+    /// Records of these databases may hold dead siblings after all; databases of which nothing was flushed do not.
+    pub(super) fn sweep_again(&self, databases: u16) {
+        let mut swept = self.swept.lock();
+        let lines = self.lines.load_full();
+        let mut again = 0;
+        for database in lines.keys().filter(|database| databases >> **database & 1 == 1) {
+            again |= 1 << *database;
+            swept[usize::from(*database)] = 0;
+        }
         self.version.fetch_add(1, Ordering::Release);
-        self.pending.send_modify(|pending| *pending |= 1 << database);
+        self.pending.send_modify(|pending| *pending |= again);
     }
 
     fn draw(&self, lines: &FlushLines) {
@@ -239,7 +246,7 @@ impl Replica {
     /// been put up too late for the change and too early for the sweep. If that cannot be done now, another sweep will.
     pub(super) fn bury_since(&self, version: u64, batch: &mut Batch, key: &StorageKey) {
         if self.flushes.version() != version && self.bury_in(batch, key).is_err() {
-            self.flushes.sweep_again(key.database());
+            self.flushes.sweep_again(1 << key.database());
         }
     }
 

@@ -159,6 +159,28 @@ fn a_flush_during_a_sweep_is_swept_as_well() {
 }
 
 #[test]
+fn what_a_lost_commit_brings_back_is_swept_again() {
+    let engine = Arc::new(MemoryEngine::new());
+    let replica = replica_over(engine, Hlc(0));
+    replica.flushes.sweep_again(u16::MAX);
+    assert!(!replica.is_sweeping(), "nothing was flushed");
+    take_in(&replica, &key(), minted(9, 7), Conflict::Siblings);
+    let before = replica.store().get(key().as_bytes()).unwrap();
+    replica.draw_lines(&lines(0, &[(9, 7)]));
+    sweep(&replica);
+    let mut batch = Batch::new();
+    replica.store().update(&mut batch, Bytes::copy_from_slice(key().as_bytes()), |_| ((), before)).unwrap();
+    replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
+    replica.count_all().unwrap();
+    assert_eq!((replica.keyspace(0), replica.is_sweeping()), ((1, 0), false));
+    assert!(replica.read(&key()).unwrap().siblings.is_empty(), "nobody sees it all the same");
+    replica.flushes.sweep_again(u16::MAX);
+    assert!(replica.is_sweeping());
+    sweep(&replica);
+    assert_eq!(replica.keyspace(0), (0, 0));
+}
+
+#[test]
 fn what_was_seen_and_swept_outlasts_a_clean_stop_and_is_counted_anew_after_another() {
     let engine = Arc::new(MemoryEngine::new());
     let first = replica_over(engine.clone(), Hlc(0));
