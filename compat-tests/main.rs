@@ -9,6 +9,7 @@ mod commands;
 mod dev_cluster;
 mod disk;
 mod exchange;
+mod expiry;
 mod flush;
 mod handoff;
 mod harness;
