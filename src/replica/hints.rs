@@ -9,7 +9,8 @@
 //!
 //! # Contract
 //! - A hint goes only while the object is, byte for byte, the one its home has acknowledged. With the last hint of a key
-//!   the whole record goes, in the same commit, unless this node is a home itself; the actor goes with it.
+//!   the whole record goes, in the same commit, unless this node is a home itself; the actor goes with it. Which is the last
+//!   is decided when no other hint of the key is on its way to or from the disk.
 //! - A write that notes a hint and a delivery that takes one away never overlap on a key, and reach the store in the order
 //!   in which they changed the object. So no hint is lost to a delivery that did not see it.
 
@@ -190,14 +191,22 @@ impl Replica {
     }
 
     /// Lets go of a hint whose home has the copy on its disk, if the object is still that copy; `is_home`: this node is a
-    /// home of the key and keeps the object. Gives whether the hint went; `done` is told when that is committed. May read
-    /// the disk.
+    /// home of the key and keeps the object. Gives whether the hint went; then `done` is told when that is committed. May
+    /// read the disk.
     pub fn give_back(self: &Arc<Self>, kept: &Kept, is_home: bool, done: Done) -> Result<bool, StorageError> {
         let held = self.hints.lock(&kept.key);
         if self.hints.closed.load(Ordering::Acquire) {
             return Err(StorageError::Stopped);
         }
-        let keeps = is_home || self.is_kept_for_others(kept)?;
+        let keeps = match is_home {
+            true => true,
+            false => match self.is_kept_for_others(kept)? {
+                Some(keeps) => keeps,
+                // Were both of two last hints to go at one moment, each for the other's sake without the record, nobody would
+                // ever let go of that.
+                None => return Ok(false),
+            },
+        };
         let mut batch = Batch::making_room();
         let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
         let same = self.store.edit(&mut batch, storage_key, |now| {
@@ -225,14 +234,17 @@ impl Replica {
         self.hints.stripes.iter().for_each(|stripe| drop(stripe.lock()));
     }
 
-    /// Whether there is, or may soon be, a hint for another home beside this one.
-    fn is_kept_for_others(&self, kept: &Kept) -> Result<bool, StorageError> {
+    /// Whether there is a hint for another home beside this one; none: one is just being noted or let go of.
+    fn is_kept_for_others(&self, kept: &Kept) -> Result<Option<bool>, StorageError> {
+        let mut sure = true;
         for home in self.hinted_homes().into_iter().filter(|home| *home != kept.home) {
-            if self.store.may_hold_other(Space::Hints, &name(home, &kept.key))? {
-                return Ok(true);
+            match self.store.holds_other(Space::Hints, &name(home, &kept.key))? {
+                Some(true) => return Ok(Some(true)),
+                Some(false) => {}
+                None => sure = false,
             }
         }
-        Ok(false)
+        Ok(sure.then_some(false))
     }
 }
 

@@ -122,6 +122,23 @@ fn a_hint_on_its_way_keeps_the_record() {
 }
 
 #[test]
+fn of_two_last_hints_that_go_at_one_moment_one_takes_the_record_along() {
+    let (_, replica) = replica();
+    keep(&replica, &key(), "one", A);
+    keep(&replica, &key(), "two", B);
+    let (a, b) = (kept(&replica, A).remove(0), kept(&replica, B).remove(0));
+    // A delivery to A has let go of its hint, for B's sake without the record, and is not committed yet.
+    let mut batch = Batch::new();
+    let name = [&A.0.to_be_bytes()[..], key().as_bytes()].concat();
+    replica.store().put_other(&mut batch, Space::Hints, name.into(), None);
+    assert!(!give_back(&replica, &b, false), "whether it is the last is not known yet");
+    replica.submit(batch, false, Box::new(|_| {}));
+    assert!(give_back(&replica, &b, false));
+    assert_eq!((hints(&replica), holds(&replica)), (0, false), "a copy without a hint is let go of by nobody");
+    assert!(!give_back(&replica, &a, false), "what A had read is no more");
+}
+
+#[test]
 fn nothing_goes_after_the_stop() {
     let (_, replica) = replica();
     keep(&replica, &key(), "one", A);

@@ -1,4 +1,4 @@
-//! What is on its way to the other spaces: not what is changed, only that something is.
+//! What is on its way to the other spaces: not what is written, only that something is, or is taken away.
 //!
 //! Objects have a board on which everyone sees the newest slip. Changes to the other books are seen once they are in the
 //! ledger; whoever must not overlook one that is still in the tray asks here.
@@ -15,12 +15,23 @@ use super::engine::{Space, Write};
 
 /// The keys under way, and by how many batches. Bounded as the queue is: by those who submit.
 #[derive(Default)]
-pub(super) struct OthersUnderWay(Mutex<HashMap<(Space, Bytes), u32>>);
+pub(super) struct OthersUnderWay(Mutex<HashMap<(Space, Bytes), UnderWay>>);
+
+/// What is on its way to one key.
+#[derive(Default)]
+struct UnderWay {
+    batches: u32,
+    /// Whether the last of them writes; else it takes away.
+    writes: bool,
+}
 
 impl OthersUnderWay {
-    /// A batch takes a change up.
-    pub(super) fn set_out(&self, space: Space, key: Bytes) {
-        *self.0.lock().entry((space, key)).or_default() += 1;
+    /// A batch takes a change up: it writes, or takes away.
+    pub(super) fn set_out(&self, space: Space, key: Bytes, writes: bool) {
+        let mut keys = self.0.lock();
+        let under_way = keys.entry((space, key)).or_default();
+        under_way.batches += 1;
+        under_way.writes = writes;
     }
 
     /// A batch is committed, or never will be.
@@ -31,18 +42,18 @@ impl OthersUnderWay {
         let mut keys = self.0.lock();
         for write in writes {
             let name = (write.space, write.key.clone());
-            if let Some(count) = keys.get_mut(&name) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(under_way) = keys.get_mut(&name) {
+                under_way.batches -= 1;
+                if under_way.batches == 0 {
                     keys.remove(&name);
                 }
             }
         }
     }
 
-    /// Whether a batch under way changes this key.
-    pub(super) fn contains(&self, space: Space, key: &Bytes) -> bool {
-        self.0.lock().contains_key(&(space, key.clone()))
+    /// Whether the last batch under way that changes this key writes it; none: no batch changes it.
+    pub(super) fn writes(&self, space: Space, key: &Bytes) -> Option<bool> {
+        self.0.lock().get(&(space, key.clone())).map(|under_way| under_way.writes)
     }
 }
 
@@ -55,12 +66,13 @@ mod tests {
         let others = OthersUnderWay::default();
         let key = Bytes::from_static(b"k");
         let write = Write { space: Space::Hints, key: key.clone(), value: None };
-        others.set_out(Space::Hints, key.clone());
-        others.set_out(Space::Hints, key.clone());
-        assert!(others.contains(Space::Hints, &key) && !others.contains(Space::Meta, &key));
+        others.set_out(Space::Hints, key.clone(), true);
+        assert_eq!(others.writes(Space::Hints, &key), Some(true));
+        others.set_out(Space::Hints, key.clone(), false);
+        assert_eq!((others.writes(Space::Hints, &key), others.writes(Space::Meta, &key)), (Some(false), None));
         others.arrived(std::slice::from_ref(&write));
-        assert!(others.contains(Space::Hints, &key));
+        assert_eq!(others.writes(Space::Hints, &key), Some(false));
         others.arrived(&[write]);
-        assert!(!others.contains(Space::Hints, &key));
+        assert_eq!(others.writes(Space::Hints, &key), None);
     }
 }

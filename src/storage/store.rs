@@ -177,16 +177,20 @@ impl Store {
     pub fn put_other(&self, batch: &mut Batch, space: Space, key: Bytes, value: Option<Bytes>) {
         debug_assert_ne!(space, Space::Objects, "objects are changed by edit, under their key's lock");
         batch.core.get_or_insert_with(|| self.core.clone());
+        let writes = value.is_some();
         if batch.parts.put_other(space, key.clone(), value) {
-            self.core.others.set_out(space, key);
+            self.core.others.set_out(space, key, writes);
         }
     }
 
-    /// Whether another space than [`Space::Objects`] holds something under a key, or a batch that is not committed yet
-    /// changes it. Only a caller who keeps others from adding to their batches meanwhile may build on a no.
-    pub fn may_hold_other(&self, space: Space, key: &Bytes) -> Result<bool, StorageError> {
+    /// Whether another space than [`Space::Objects`] holds something under a key, or will when all batches are committed;
+    /// none: it does until one is. Only a caller who keeps others from adding to their batches meanwhile may build on it.
+    pub fn holds_other(&self, space: Space, key: &Bytes) -> Result<Option<bool>, StorageError> {
         // In this order: what is under way now may be committed a moment later.
-        Ok(self.core.others.contains(space, key) || self.core.engine.get(space, key)?.is_some())
+        match self.core.others.writes(space, key) {
+            Some(writes) => Ok(writes.then_some(true)),
+            None => Ok(Some(self.core.engine.get(space, key)?.is_some())),
+        }
     }
 
     /// Hands a batch in; `done` is told when it is committed. With `sync` its group is fsynced before that, whatever
