@@ -11,6 +11,7 @@ mod disk;
 mod exchange;
 mod expiry;
 mod flush;
+mod faults;
 mod handoff;
 mod harness;
 mod paper;

@@ -13,3 +13,9 @@ pub fn number(cluster: &Cluster, at: usize, name: &str) -> i64 {
     let found = text(cluster, at, name).unwrap_or_else(|| panic!("INFO of node {at} says no {name}"));
     found.parse().unwrap_or_else(|_| panic!("{name}:{found} is no number"))
 }
+
+/// A number of INFO, added up over all nodes that run.
+pub fn total(cluster: &Cluster, name: &str) -> i64 {
+    let running = cluster.nodes.iter().enumerate().filter(|(_, node)| node.runs());
+    running.map(|(at, _)| number(cluster, at, name)).sum()
+}

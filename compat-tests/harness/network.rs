@@ -10,6 +10,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A hardware address nobody has.
@@ -20,6 +21,12 @@ const FIRST_NODE: u8 = 11;
 /// The last part of the first relay's address.
 const FIRST_RELAY: u8 = 111;
 
+/// What netem does to each packet.
+const NETEM: [&str; 7] = ["netem", "delay", "40ms", "30ms", "loss", "3%", "25%"];
+/// The narrow gate: less than a loaded node sends, and a queue of a few packets.
+const NARROW: [&str; 7] = ["tbf", "rate", "800kbit", "burst", "3kb", "limit", "15kb"];
+
+static NO_NETEM: Once = Once::new();
 static NETWORKS: AtomicU8 = AtomicU8::new(0);
 
 /// A switch and the namespaces on it; all are removed when it is dropped.
@@ -42,9 +49,7 @@ impl Network {
         match network.build() {
             Ok(()) => Some(network),
             Err(why) => {
-                let line = format!("\nSKIPPED, NOT TESTED: nodes cannot be cut apart on this machine: {why}\n");
-                // Straight to the terminal: what a passing test prints is swallowed otherwise.
-                let _ = std::io::stderr().write_all(line.as_bytes());
+                say(&format!("SKIPPED, NOT TESTED: nodes cannot be cut apart on this machine: {why}"));
                 None
             }
         }
@@ -113,6 +118,24 @@ impl Network {
         ip(&blocked).expect("a road can be blocked");
     }
 
+    /// Makes what a node sends arrive late, and not all of it: by netem where the kernel has it; otherwise, said loudly, through
+    /// a gate so narrow that packets queue up before it and those that find the queue full are dropped.
+    pub fn roughen(&self, node: usize) {
+        let namespace = self.namespace(node);
+        let begin = ["-n", &namespace, "qdisc", "replace", "dev", "bus", "root"];
+        if run("tc", &[&begin[..], &NETEM].concat()).is_err() {
+            NO_NETEM.call_once(|| {
+                say("NO NETEM in this kernel: delay and loss come from a narrow gate (tbf) instead, and cannot be set exactly");
+            });
+            run("tc", &[&begin[..], &NARROW].concat()).expect("a queueing discipline can be set");
+        }
+    }
+
+    /// Ends what [`Network::roughen`] began.
+    pub fn smooth(&self, node: usize) {
+        run("tc", &["-n", &self.namespace(node), "qdisc", "del", "dev", "bus", "root"]).expect("it was set");
+    }
+
     /// Opens the roads between each of these and each of those, both ways.
     pub fn heal(&self, these: &[usize], those: &[usize]) {
         for (one, other) in pairs(these, those).flat_map(|(one, other)| [(one, other), (other, one)]) {
@@ -137,14 +160,23 @@ fn pairs<'a>(these: &'a [usize], those: &'a [usize]) -> impl Iterator<Item = (us
     these.iter().flat_map(move |one| those.iter().map(move |other| (*one, *other)))
 }
 
-/// Runs `ip`; what it says on failure is the error.
 fn ip(arguments: &[&str]) -> Result<Output, String> {
-    let shown = arguments.join(" ");
-    let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip {shown}: {error}"))?;
+    run("ip", arguments)
+}
+
+/// Runs a program of iproute2; what it says on failure is the error.
+fn run(program: &str, arguments: &[&str]) -> Result<Output, String> {
+    let shown = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{shown}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!("ip {shown}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("{shown}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Straight to the terminal: what a passing test prints is swallowed otherwise.
+fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("\n{line}\n").as_bytes());
 }
 
 /// Removes what test processes that were killed left behind.

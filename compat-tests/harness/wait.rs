@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(15);
+pub const LOOK_EVERY: Duration = Duration::from_millis(15);
 
 /// Looks until `look` finds something; panics after `seconds`, naming what was waited for.
 pub fn found<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
