@@ -2,6 +2,8 @@
 
 mod membership;
 mod placement;
+mod repair;
+mod versions;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::resp::{Connection, Value};
@@ -223,6 +225,32 @@ fn a_cut_road_is_gone_round() {
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "60 writes took {:?}", begun.elapsed());
     assert_eq!(cluster.connect(2).done("DYN.RING"), ring, "a cut changes no membership");
+    network.heal(&[0], &[1]);
+    wait::until("both ends reach all three again", 30, || {
+        [0, 1].iter().all(|at| !cluster.connect(*at).run("DYN.SET healed v W 3").is_error())
+    });
+}
+
+/// §4.8.3: failure is each node's own view. Where a road is cut in one direction only, both its ends serve on, and the third
+/// node, to which nothing happened, sees everyone.
+#[test]
+fn a_road_cut_in_one_direction_is_seen_by_its_ends_only() {
+    let Some(cluster) = Cluster::start_apart(3, &[("request-timeout-ms", "1000")]) else { return };
+    let network = cluster.network.as_ref().expect("it was started with one");
+    network.cut_one_way(0, 1);
+    let begun = Instant::now();
+    let mut turn = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        for node in 0..3 {
+            let reply = cluster.connect(node).run(&format!("SET one-way:{turn} {node}"));
+            assert_eq!(reply.to_string(), "+OK", "node {node}, {:?} after the cut", begun.elapsed());
+            assert_eq!(cluster.connect((node + 1) % 3).run(&format!("GET one-way:{turn}")).text(), node.to_string());
+        }
+        let members = cluster.connect(2).done("DYN.MEMBERS");
+        let unseen = members.items().iter().filter(|member| member.field("reachable").text() != "yes").count();
+        assert_eq!(unseen, 0, "nothing happened to the third node's roads: {members}");
+        turn += 1;
+    }
     network.heal(&[0], &[1]);
     wait::until("both ends reach all three again", 30, || {
         [0, 1].iter().all(|at| !cluster.connect(*at).run("DYN.SET healed v W 3").is_error())
