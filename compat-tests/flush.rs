@@ -246,8 +246,17 @@ fn a_node_that_hangs_learns_of_the_flush_when_it_goes_on() {
 /// Meanwhile what it answers to others is read without what was flushed.
 #[test]
 fn a_node_that_cannot_save_the_flush_is_named() {
-    let cluster = Cluster::start(3, &[]);
+    let cluster = Cluster::start(3, &[("exchange-interval-ms", "600000")]);
     cluster.set_policy(0, 5, "N 1 R 1 W 1");
+    cluster.set_policy(0, 6, "N 2 R 2 W 1");
+    let shared =
+        (0..).map(|at| format!("shared:{at}")).find(|key| cluster.homes(0, 6, key) == [2, 0]).expect("some key");
+    // Written while it had one home, so that the other has no copy which has seen this one.
+    cluster.set_policy(0, 6, "N 1 R 1 W 1");
+    let mut sixth = cluster.connect(0);
+    sixth.done("SELECT 6");
+    sixth.done(&format!("SET {shared} old"));
+    cluster.set_policy(0, 6, "N 2 R 2 W 1");
     let lonely = (0..).map(|at| format!("lonely:{at}")).find(|key| cluster.homes(0, 5, key) == [2]).expect("some key");
     let mut connection = cluster.connect(0);
     connection.done("SELECT 5");
@@ -267,6 +276,7 @@ fn a_node_that_cannot_save_the_flush_is_named() {
     assert_eq!(cluster.connect(0).done("EXISTS old:1").to_string(), ":0");
     assert_eq!(local(&cluster.nodes[2], "old:1"), ["old"], "it has not changed");
     assert_eq!(connection.done(&format!("GET {lonely}")).to_string(), "nil", "only that node has it");
+    assert_eq!(sixth.done(&format!("GET {shared}")).to_string(), "nil", "of two, only that node has it");
     let here = cluster.connect(2).run("FLUSHALL");
     assert!(
         here.error().starts_with("ERR nothing was flushed: ") && here.error().contains("nothing changed"),
