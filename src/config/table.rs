@@ -190,6 +190,14 @@ settings! {
             mutable,
             "The most that handoff, exchange, filling up and reaping may move together in a second while clients are \
              served in time. Lower leaves disks and links to clients; higher makes a returned node whole sooner.";
+        hint_ttl_ms("hint-ttl-ms"): u64 = "10800000", "ms", Range::Between(100, 2_592_000_000), mutable,
+            "How long this node remembers, key by key, what it keeps for a home that is away. Older copies stay, and are \
+             looked for among all copies when the home is back, which takes longer than handing back what is noted. \
+             Higher makes the return after a long absence cheaper.";
+        hint_bytes_max("hint-bytes-max"): u64 = "1gb", "bytes", Range::Memory(1 << 10, 1 << 40), mutable,
+            "How many bytes of copies this node notes for one home that is away; what is kept beyond that is looked for \
+             among all copies when the home is back. No client is refused for it. Higher makes the return after a long \
+             absence cheaper; lower bounds the notes on small nodes.";
         max_clock_drift_ms("max-clock-drift-ms"): u64 = "500", "ms", Range::Between(1, 86_400_000), mutable,
             "How far two nodes' clocks may differ. A node whose own is further than half of it from the middle of all \
              members' clocks goes by the middle; one that is merely heard of pulls no node further ahead. Who is \

@@ -16,6 +16,7 @@
 //! It reads no hints, sends nothing and deletes nothing; it does not judge who is up, nor who is whose home. How fast pages
 //! follow each other is not its business: whoever carries one draws from the node's budget.
 
+pub mod tidy;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@ use crate::coordinator::service::Desk;
 use crate::door::Door;
 use crate::gossip::detector;
 use crate::gossip::state::ClusterState;
+use crate::handoff::tidy::Bounds;
 use crate::key::Partitions;
 use crate::membership::{Hands, Membership, Saving, Settings as MembershipSettings};
 use crate::message::control::JoinRequest;
@@ -104,6 +105,7 @@ impl Node {
         let membership = start_membership(&config, &opened, &replica, peers).await?;
         let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
         coordinator.set_hedge_percentile(config.hedge_percentile);
+        replica.set_hint_bounds(hint_bounds(&config));
         desk.open(coordinator.clone());
         if !membership.is_formed() {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
@@ -347,11 +349,16 @@ fn steer_background(replica: Arc<Replica>) -> JoinHandle<()> {
     tokio::spawn(async move { replica.background.run().await })
 }
 
+fn hint_bounds(config: &Config) -> Bounds {
+    Bounds { ttl_ms: config.hint_ttl_ms, bytes_max: config.hint_bytes_max }
+}
+
 /// What CONFIG SET changes beside the settings themselves.
 fn apply_settings(coordinator: Arc<Coordinator>, pace: Arc<exchange::Pace>, log: Option<LogHandle>) -> Apply {
     Box::new(move |config| {
         coordinator.set_request_timeout_ms(config.request_timeout_ms);
         coordinator.set_hedge_percentile(config.hedge_percentile);
+        coordinator.replica().set_hint_bounds(hint_bounds(config));
         coordinator.replica().set_siblings_max(config.max_siblings);
         let background = &coordinator.replica().background;
         background.set(config.background_latency_target_ms, config.background_bytes_per_s_max);

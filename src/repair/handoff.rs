@@ -1,6 +1,7 @@
 //! Hinted handoff (§4.6): what was kept for a home that was away is given to it, and let go of here.
 //!
 //! # Contract
+//! - Where a home's delivery stands is in INFO and DYN.MEMBERS; each pass over its hints is logged.
 //! - Hints are found again at start; nothing is remembered outside the store, so an interruption costs at most one page.
 //! - A copy counts as given only when its home has fsynced it. A copy whose home is no member any more, or no home of the
 //!   key any more, goes to all homes of the key instead, and is let go of when all have it.
@@ -14,10 +15,11 @@ use crate::membership::Membership;
 use crate::membership::view::View;
 use crate::message::data::{Answer, Refusal, Requests, read_answers};
 use crate::peer::link::CallError;
+use crate::repair::strays;
 use crate::replica::Replica;
 use crate::replica::hints::{Kept, KeptPage};
 use crate::storage::error::StorageError;
-use crate::world::spawn_blocking;
+use crate::world::{spawn_blocking, wall_ms};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -48,6 +50,10 @@ const LOOKS_PER_SEARCH: u32 = 5;
 /// Hands back what is kept for others, for ever.
 pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
     find(&replica).await;
+    tokio::join!(hand_back(membership.clone(), replica.clone()), strays::run(membership, replica));
+}
+
+async fn hand_back(membership: Arc<Membership>, replica: Arc<Replica>) {
     let begun = Instant::now();
     let now_ms = || begun.elapsed().as_millis() as u64;
     let mut machine = Handoff::new(SETTINGS);
@@ -78,6 +84,10 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
         let view = membership.view();
         for page in machine.next(now_ms(), |home| is_reachable(&view, home)) {
             let home = page.home;
+            if page.after.is_none() && replica.hinted_bytes(home) > 0 {
+                let bytes = replica.hinted_bytes(home);
+                tracing::info!(home = format!("{:016x}", home.0), bytes, "handing back what was kept for a home");
+            }
             let id = pages.spawn(carry(membership.clone(), replica.clone(), page)).id();
             homes.insert(id, home);
         }
@@ -88,7 +98,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
 async fn find(replica: &Arc<Replica>) {
     loop {
         let finder = replica.clone();
-        match spawn_blocking(move || finder.find_hints()).await {
+        match spawn_blocking(move || finder.find_hints(wall_ms())).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => tracing::error!(%error, "the hints could not be read; they are tried again"),
             // The runtime is stopping.
@@ -99,7 +109,7 @@ async fn find(replica: &Arc<Replica>) {
 }
 
 /// Whether a home seems to answer. Where the tag is no member's, each key has homes of its own: let them be tried.
-fn is_reachable(view: &View, home: NodeTag) -> bool {
+pub(super) fn is_reachable(view: &View, home: NodeTag) -> bool {
     view.index_of_tag(home).is_none_or(|index| view.nodes[index].is_reachable())
 }
 
@@ -124,12 +134,14 @@ async fn carry(membership: Arc<Membership>, replica: Arc<Replica>, page: Page) -
         return End::BrokeOff;
     }
     let taken = sent.taken.iter().filter(|taken| **taken).count();
-    let given = kept.into_iter().zip(sent.taken).filter_map(|(kept, taken)| taken.then_some(kept));
-    let given = given.map(|kept| (is_home(&view, &kept.key), kept)).collect();
-    match let_go(&replica, given).await {
+    let given = kept.into_iter().zip(sent.taken).filter_map(|(kept, taken)| taken.then_some(kept)).collect();
+    match let_go(&replica, view, given).await {
         Ok(_) if sent.broke_off => End::BrokeOff,
         Ok(gone) => {
             let left = damaged || gone < taken || sent.failed;
+            if last.is_none() {
+                passed(&replica, page.home, left).await;
+            }
             End::Tried { left, last }
         }
         Err(error) => {
@@ -210,23 +222,36 @@ fn targets(view: &View, copy: &Kept) -> Vec<usize> {
     targets.into_iter().filter(|node| *node != view.me).collect()
 }
 
-fn homes(view: &View, key: &StorageKey) -> Vec<usize> {
+pub(super) fn homes(view: &View, key: &StorageKey) -> Vec<usize> {
     let n = usize::from(view.policies[usize::from(key.database())].n);
     let partition = view.ring.partitions().of(key.token());
     view.ring.homes(partition, n).iter().map(|home| usize::from(*home)).collect()
 }
 
-fn is_home(view: &View, key: &StorageKey) -> bool {
+pub(super) fn is_home(view: &View, key: &StorageKey) -> bool {
     homes(view, key).contains(&view.me)
 }
 
+/// All hints for a home were tried: counts what is left, and says so.
+async fn passed(replica: &Arc<Replica>, home: NodeTag, left: bool) {
+    let counter = replica.clone();
+    // What could not be counted now is counted when there are new hints.
+    let _ = spawn_blocking(move || counter.recount_hints(home, wall_ms())).await;
+    let bytes = replica.hinted_bytes(home);
+    tracing::info!(home = format!("{:016x}", home.0), left, bytes, "handed back what was kept for a home");
+}
+
 /// Deletes what homes have taken; gives how many hints went.
-async fn let_go(replica: &Arc<Replica>, given: Vec<(bool, Kept)>) -> Result<usize, StorageError> {
+async fn let_go(replica: &Arc<Replica>, view: Arc<View>, given: Vec<Kept>) -> Result<usize, StorageError> {
     let replica = replica.clone();
     let deleting = spawn_blocking(move || {
         let mut gone = 0;
-        for (is_home, kept) in given {
-            gone += usize::from(replica.give_back(&kept, is_home, Box::new(drop))?);
+        for kept in given {
+            let stays = |marked: &[NodeTag]| {
+                let may_want = |home: &NodeTag| *home != kept.home && strays::may_want(&view, &kept.key, *home);
+                is_home(&view, &kept.key) || marked.iter().any(may_want)
+            };
+            gone += usize::from(replica.give_back(&kept, stays, Box::new(drop))?);
         }
         // Submissions are committed in their order: when this one is, all are.
         replica.store().settle()?;

@@ -7,6 +7,8 @@
 //!
 //! [`handoff`] gives the copies this node took in for absent homes to those homes, and lets go of them.
 //!
+//! [`strays`] keeps the hints of such copies within bounds, and finds the copies again whose hint had to go.
+//!
 //! [`exchange`] is what goes on all the time besides: two homes find out where they differ, and make that equal.
 //!
 //! [`sweep`] frees what was flushed.
@@ -14,4 +16,5 @@
 pub mod exchange;
 pub mod fill;
 pub mod handoff;
+pub mod strays;
 pub mod sweep;

@@ -4,7 +4,7 @@
 //! for it, slip and parcel go together, unless somebody has put something into the parcel meanwhile.
 //!
 //! ```text
-//! hint   home tag (8 bytes, big-endian) ‖ storage key → nothing
+//! hint   home tag (8 bytes, big-endian) ‖ storage key → when it was noted, and for how much (see `shelves`)
 //! ```
 //!
 //! # Contract
@@ -13,10 +13,13 @@
 //!   is decided when no other hint of the key is on its way to or from the disk.
 //! - A write that notes a hint and a delivery that takes one away never overlap on a key, and reach the store in the order
 //!   in which they changed the object. So no hint is lost to a delivery that did not see it.
+//! - Where there are too many hints, they are not noted any more, or dropped; then the home is marked before. See `strays`.
 
 use super::Replica;
+use super::shelves::{Shelves, Slip};
 use crate::causality::NodeTag;
 use crate::handoff::ALL_HOMES;
+use crate::handoff::tidy::{Bounds, Shelf};
 use crate::key::StorageKey;
 use crate::object::Object;
 use crate::object::record::{Record, object_bytes};
@@ -25,8 +28,7 @@ use crate::storage::engine::Space;
 use crate::storage::error::StorageError;
 use crate::storage::store::Done;
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard, RwLock};
-use std::collections::BTreeSet;
+use parking_lot::{Mutex, MutexGuard};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,8 +40,8 @@ const TAG_BYTES: usize = 8;
 /// Who is noting or taking away hints, and for which homes there may be any.
 pub(super) struct Hints {
     stripes: Box<[Mutex<()>]>,
-    /// Homes for which hints were found or noted in this life; at most as many as there ever were members.
-    homes: RwLock<BTreeSet<NodeTag>>,
+    /// For whom hints were found or noted in this life.
+    pub(super) shelves: Shelves,
     /// Nothing is let go of any more.
     closed: AtomicBool,
 }
@@ -48,14 +50,14 @@ impl Default for Hints {
     fn default() -> Hints {
         Hints {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            homes: RwLock::default(),
+            shelves: Shelves::default(),
             closed: AtomicBool::new(false),
         }
     }
 }
 
 impl Hints {
-    fn lock(&self, key: &StorageKey) -> MutexGuard<'_, ()> {
+    pub(super) fn lock(&self, key: &StorageKey) -> MutexGuard<'_, ()> {
         self.stripes[key.token().0 as usize % STRIPES].lock()
     }
 
@@ -105,18 +107,28 @@ pub struct KeptPage {
 }
 
 impl Replica {
-    /// Remembers beside the object for whom it is held.
-    pub(super) fn note_hint(&self, batch: &mut Batch, key: &StorageKey, home: Option<NodeTag>) {
+    /// Remembers beside the object, of so many bytes, for whom it is held.
+    pub(super) fn note_hint(
+        &self,
+        batch: &mut Batch,
+        key: &StorageKey,
+        home: Option<NodeTag>,
+        bytes: usize,
+        now_ms: u64,
+    ) {
         let Some(home) = home else { return };
-        if !self.hints.homes.read().contains(&home) {
-            self.hints.homes.write().insert(home);
-        }
-        self.store.put_other(batch, Space::Hints, name(home, key), Some(Bytes::new()));
         self.stats.hints_taken.fetch_add(1, Ordering::Relaxed);
+        if !self.hints.shelves.take_in(home, bytes) {
+            self.stats.hints_dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let slip = Slip { noted_ms: now_ms, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+        self.store.put_other(batch, Space::Hints, name(home, key), Some(slip.encode()));
     }
 
-    /// Finds the homes for which earlier lives kept copies. Looks at one hint of each; reads the disk.
-    pub fn find_hints(&self) -> Result<(), StorageError> {
+    /// Finds the homes for which earlier lives kept copies, and counts these. Reads the disk.
+    pub fn find_hints(&self, now_ms: u64) -> Result<(), StorageError> {
+        self.find_marks()?;
         let mut from = Some(0u64);
         while let Some(tag) = from {
             let mut found = None;
@@ -125,7 +137,7 @@ impl Replica {
                 ControlFlow::Break(())
             })?;
             let Some(home) = found else { break };
-            self.hints.homes.write().insert(home);
+            self.recount_hints(home, now_ms)?;
             from = home.0.checked_add(1);
         }
         Ok(())
@@ -133,7 +145,40 @@ impl Replica {
 
     /// The homes for which there may be hints.
     pub fn hinted_homes(&self) -> Vec<NodeTag> {
-        self.hints.homes.read().iter().copied().collect()
+        self.hints.shelves.homes()
+    }
+
+    /// What lies here for each home. `reachable` tells whether one seems to answer.
+    pub fn shelves(&self, reachable: impl Fn(NodeTag) -> bool) -> Vec<Shelf> {
+        let shelves = &self.hints.shelves;
+        let shelf = |home| Shelf {
+            home,
+            bytes: shelves.bytes(home),
+            full: shelves.is_full(home),
+            marked: shelves.is_marked(home),
+            reachable: reachable(home),
+        };
+        shelves.homes().into_iter().map(shelf).collect()
+    }
+
+    /// Bytes of the copies kept for a home, about.
+    pub fn hinted_bytes(&self, home: NodeTag) -> u64 {
+        self.hints.shelves.bytes(home)
+    }
+
+    /// Bytes of all copies kept for others, about; one kept for two counts twice.
+    pub fn hints_bytes(&self) -> u64 {
+        self.hinted_homes().into_iter().map(|home| self.hinted_bytes(home)).sum()
+    }
+
+    /// How much may be kept.
+    pub fn hint_bounds(&self) -> Bounds {
+        self.hints.shelves.bounds()
+    }
+
+    /// Sets `hint-ttl-ms` and `hint-bytes-max`.
+    pub fn set_hint_bounds(&self, bounds: Bounds) {
+        self.hints.shelves.set_bounds(bounds);
     }
 
     /// The copies kept for a home, after the hint named `after`: at most so many, and no more once they have so many bytes.
@@ -145,10 +190,10 @@ impl Replica {
         keys_max: usize,
         bytes_max: usize,
     ) -> Result<KeptPage, StorageError> {
-        let names = self.hint_names(home, after, keys_max)?;
+        let names = self.hint_page(home, after, keys_max, 0)?;
         let mut page = KeptPage::default();
         let (mut bytes, mut looked) = (0, 0);
-        for name in &names {
+        for (name, _) in &names {
             if bytes >= bytes_max {
                 break;
             }
@@ -168,12 +213,19 @@ impl Replica {
             page.kept.push(Kept::new(home, key, record));
         }
         if looked < names.len() || names.len() == keys_max {
-            page.last = looked.checked_sub(1).map(|last| names[last].clone());
+            page.last = looked.checked_sub(1).map(|last| names[last].0.clone());
         }
         Ok(page)
     }
 
-    fn hint_names(&self, home: NodeTag, after: Option<&Bytes>, keys_max: usize) -> Result<Vec<Bytes>, StorageError> {
+    /// The names of hints for a home after the one named `after`, and what stands on them.
+    pub(super) fn hint_page(
+        &self,
+        home: NodeTag,
+        after: Option<&Bytes>,
+        keys_max: usize,
+        now_ms: u64,
+    ) -> Result<Vec<(Bytes, Slip)>, StorageError> {
         let from = match after {
             // The first name after it: the same bytes and a zero.
             Some(after) => [&after[..], &[0]].concat(),
@@ -181,26 +233,31 @@ impl Replica {
         };
         let to = home.0.checked_add(1).map(u64::to_be_bytes);
         let mut names = Vec::new();
-        self.store.scan(Space::Hints, &from, to.as_ref().map(|to| &to[..]), &mut |name, _| {
+        self.store.scan(Space::Hints, &from, to.as_ref().map(|to| &to[..]), &mut |name, value| {
             if names.len() < keys_max {
-                names.push(Bytes::copy_from_slice(name));
+                names.push((Bytes::copy_from_slice(name), Slip::decode(value, now_ms)));
             }
             if names.len() < keys_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(names)
     }
 
-    /// Lets go of a hint whose home has the copy on its disk, if the object is still that copy; `is_home`: this node is a
-    /// home of the key and keeps the object. Gives whether the hint went; then `done` is told when that is committed. May
-    /// read the disk.
-    pub fn give_back(self: &Arc<Self>, kept: &Kept, is_home: bool, done: Done) -> Result<bool, StorageError> {
+    /// Lets go of a hint whose home has the copy on its disk, if the object is still that copy. The object stays when
+    /// `stays` says so, asked with the homes that are marked: this node is a home of the key itself, or one of those may want
+    /// it. Gives whether the hint went; then `done` is told when that is committed. May read the disk.
+    pub fn give_back(
+        self: &Arc<Self>,
+        kept: &Kept,
+        stays: impl Fn(&[NodeTag]) -> bool,
+        done: Done,
+    ) -> Result<bool, StorageError> {
         let held = self.hints.lock(&kept.key);
         if self.hints.closed.load(Ordering::Acquire) {
             return Err(StorageError::Stopped);
         }
-        let keeps = match is_home {
+        let keeps = match stays(&self.hints.shelves.marked()) {
             true => true,
-            false => match self.is_kept_for_others(kept)? {
+            false => match self.is_hinted(&kept.key, |home| home != kept.home)? {
                 Some(keeps) => keeps,
                 // Were both of two last hints to go at one moment, each for the other's sake without the record, nobody would
                 // ever let go of that.
@@ -220,6 +277,7 @@ impl Replica {
         })?;
         if same {
             self.store.put_other(&mut batch, Space::Hints, name(kept.home, &kept.key), None);
+            self.hints.shelves.took_out(kept.home, kept.record.as_ref().map_or(0, Bytes::len));
             self.stats.hints_delivered.fetch_add(u64::from(kept.record.is_some()), Ordering::Relaxed);
         }
         self.submit(batch, false, done);
@@ -234,11 +292,15 @@ impl Replica {
         self.hints.stripes.iter().for_each(|stripe| drop(stripe.lock()));
     }
 
-    /// Whether there is a hint for another home beside this one; none: one is just being noted or let go of.
-    fn is_kept_for_others(&self, kept: &Kept) -> Result<Option<bool>, StorageError> {
+    /// Whether there is a hint for one of these homes; none: one is just being noted or let go of.
+    pub(super) fn is_hinted(
+        &self,
+        key: &StorageKey,
+        of: impl Fn(NodeTag) -> bool,
+    ) -> Result<Option<bool>, StorageError> {
         let mut sure = true;
-        for home in self.hinted_homes().into_iter().filter(|home| *home != kept.home) {
-            match self.store.holds_other(Space::Hints, &name(home, &kept.key))? {
+        for home in self.hinted_homes().into_iter().filter(|home| of(*home)) {
+            match self.store.holds_other(Space::Hints, &name(home, key))? {
                 Some(true) => return Ok(Some(true)),
                 Some(false) => {}
                 None => sure = false,

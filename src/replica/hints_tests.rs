@@ -45,7 +45,7 @@ fn kept(replica: &Replica, home: NodeTag) -> Vec<Kept> {
 }
 
 fn give_back(replica: &Arc<Replica>, kept: &Kept, is_home: bool) -> bool {
-    replica.give_back(kept, is_home, Box::new(|result| assert!(result.is_ok()))).unwrap()
+    replica.give_back(kept, |_| is_home, Box::new(|result| assert!(result.is_ok()))).unwrap()
 }
 
 fn hints(replica: &Replica) -> u64 {
@@ -144,7 +144,7 @@ fn nothing_goes_after_the_stop() {
     keep(&replica, &key(), "one", A);
     let page = kept(&replica, A);
     replica.stop_giving_back();
-    assert_eq!(replica.give_back(&page[0], false, Box::new(drop)), Err(StorageError::Stopped));
+    assert_eq!(replica.give_back(&page[0], |_| false, Box::new(drop)), Err(StorageError::Stopped));
     assert_eq!((hints(&replica), holds(&replica)), (1, true));
 }
 
@@ -184,7 +184,7 @@ fn pages_are_bounded_and_another_life_finds_them_again() {
     keep(&first, &key(), "value", B);
     let replica = replica_over(engine, Hlc(u64::MAX));
     assert_eq!((hints(&replica), replica.hinted_homes()), (11, vec![]));
-    replica.find_hints().unwrap();
+    replica.find_hints(wall_ms()).unwrap();
     assert_eq!(replica.hinted_homes(), [A, B]);
     for (keys_max, bytes_max) in [(3, 1 << 20), (100, 50), (1, 1)] {
         let (mut after, mut found) = (None, Vec::new());

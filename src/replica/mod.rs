@@ -21,6 +21,8 @@ pub mod hints;
 pub mod page;
 mod seen;
 pub mod serve;
+mod shelves;
+pub mod strays;
 pub mod time;
 pub mod tree;
 pub mod turn;
@@ -28,6 +30,8 @@ pub mod write;
 
 #[cfg(test)]
 mod hints_tests;
+#[cfg(test)]
+mod strays_tests;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +68,8 @@ pub struct ReplicaStats {
     pub hints_taken: AtomicU64,
     /// Hints whose home has acknowledged the copy.
     pub hints_delivered: AtomicU64,
+    /// Hints dropped, or not noted, because there were too many or they were too old. The copies stay.
+    pub hints_dropped: AtomicU64,
     /// Bytes of objects sent to homes for hints.
     pub handoff_bytes: AtomicU64,
     /// Copies deleted here because their homes have them.

@@ -51,6 +51,14 @@ pub(super) fn put(replica: &Arc<Replica>, put: &Put) -> Result<Context, NotStore
     stored.map(|stored| stored.context)
 }
 
+/// Stores a value of a key that is kept for a home.
+pub(super) fn put_for(replica: &Arc<Replica>, key: &StorageKey, home: NodeTag) {
+    let mut batch = Batch::new();
+    let blind = value("a value of some length", Basis::Local);
+    replica.put(&mut batch, key, &blind, Conflict::Siblings, Some(home), wall_ms()).unwrap();
+    replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
+}
+
 fn values(object: &Object) -> Vec<Bytes> {
     object.live(wall_ms()).filter_map(|sibling| sibling.value.clone()).collect()
 }

@@ -1,6 +1,6 @@
 //! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy.
 
-use super::clock::FUTURE_MS_MAX;
+use super::clock::{FUTURE_MS_MAX, wall_ms};
 use super::count::weight;
 use super::{Refusal, Replica, refusal};
 use crate::causality::token::ENTRIES_MAX;
@@ -62,7 +62,7 @@ impl Replica {
         let _held = self.hints.hold(key, home);
         let stored =
             self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
-        self.note_hint(batch, key, home);
+        self.note_hint(batch, key, home, stored.object.len(), now_ms);
         Ok(stored)
     }
 
@@ -83,7 +83,7 @@ impl Replica {
             object.expire(now_ms, stamp, expiry.at);
             Ok(Some(Record { birth: record.birth, object }))
         })?;
-        self.note_hint(batch, key, home);
+        self.note_hint(batch, key, home, stored.object.len(), now_ms);
         Ok(stored)
     }
 
@@ -97,6 +97,8 @@ impl Replica {
         home: Option<NodeTag>,
     ) -> Result<(), Refusal> {
         self.hear(&object);
+        // Only copies kept for others are measured.
+        let (bytes, now_ms) = home.map_or((0, 0), |_| (object.encoded_bytes(), wall_ms()));
         let _held = self.hints.hold(key, home);
         let flushed = self.flushes.version();
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
@@ -120,7 +122,7 @@ impl Replica {
         });
         merged.map_err(|error| refusal("storing a copy failed", &error))?;
         self.bury_since(flushed, batch, key);
-        self.note_hint(batch, key, home);
+        self.note_hint(batch, key, home, bytes, now_ms);
         Ok(())
     }
 

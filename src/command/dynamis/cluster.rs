@@ -7,7 +7,7 @@
 //! DYN.RING and DYN.MEMBERS tell what this node knows and ask nobody. DYN.EXPLAIN asks every replica of one key and
 //! changes nothing: it repairs no one, so that what it shows can be looked at again.
 
-use crate::causality::{Dot, token};
+use crate::causality::{Dot, NodeTag, token};
 use crate::command::Asked;
 use crate::command::arguments::target::{Target, settle};
 use crate::command::dynamis::policy;
@@ -28,10 +28,11 @@ pub fn ring(asked: &mut Asked, _words: &[Bytes]) -> Step {
 }
 
 /// `DYN.MEMBERS`: for each member its id, address, bus port, zone, weight, whether it can be reached, how many
-/// microseconds it takes to answer as a rule (0: nobody knows), whether it is this node, and of how many partitions it is a home in the connection's database.
+/// microseconds it takes to answer as a rule (0: nobody knows), about how many bytes are kept here for it, whether it is this node, and of how many partitions it is a home in the connection's database.
 pub fn members(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let copies = policy::in_force(asked, asked.session.database).n;
-    Step::Reply(shown_members(&asked.server.coordinator.view(), copies))
+    let replica = asked.server.coordinator.replica();
+    Step::Reply(shown_members(&asked.server.coordinator.view(), copies, |home| replica.hinted_bytes(home)))
 }
 
 /// `DYN.EXPLAIN key`: slot and partition, and for each replica in the order of the preference list who it is, whether it
@@ -81,7 +82,7 @@ fn shown_ring(view: &View, copies: u8) -> Reply {
     ])
 }
 
-fn shown_members(view: &View, copies: u8) -> Reply {
+fn shown_members(view: &View, copies: u8, hinted_bytes: impl Fn(NodeTag) -> u64) -> Reply {
     let mut home_of = vec![0u64; view.nodes.len()];
     for place in partitions(view).flat_map(|partition| homes(view, partition, copies)) {
         if let Some(count) = home_of.get_mut(place) {
@@ -97,6 +98,7 @@ fn shown_members(view: &View, copies: u8) -> Reply {
             number("weight", node.weight),
             yes_or_no("reachable", node.is_reachable()),
             number("answers-us", node.health.typical_us()),
+            number("hinted-bytes", hinted_bytes(node.tag)),
             yes_or_no("myself", place == view.me),
             number("home-of-partitions", home_of),
         ])
