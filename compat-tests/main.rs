@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod commands;
 mod dev_cluster;
+mod detection;
 mod disk;
 mod exchange;
 mod expiry;

@@ -244,6 +244,7 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "members": view.nodes.len(),
         "members_up": members.members_up,
         "members_down": members.members_down,
+        "failure_detection_ms_max": members.failure_detection_max.as_millis(),
         "members_down_total": members.downs,
         "members_late_total": members.lates,
         "members_epoch": view.epoch,

@@ -190,6 +190,13 @@ settings! {
             mutable,
             "The most that handoff, exchange, filling up and reaping may move together in a second while clients are \
              served in time. Lower leaves disks and links to clients; higher makes a returned node whole sooner.";
+        probe_period_ms("probe-period-ms"): u64 = "400", "ms", Range::Between(20, 60_000), at_start,
+            "How often this node asks one other member, each in turn, whether it is there. Lower finds silent members \
+             sooner, for more packets and more false alarms on busy machines; a refused connection or late answers are \
+             noticed at once in any case. INFO shows what follows (failure_detection_ms_max). The same on all nodes.";
+        suspicion_timeout_ms("suspicion-timeout-ms"): u64 = "1200", "ms", Range::Between(20, 600_000), at_start,
+            "How long a member that did not answer may contradict before it is held to be away. Lower finds silent members \
+             sooner; higher forgives longer pauses and flapping links. The same on all nodes.";
         hint_ttl_ms("hint-ttl-ms"): u64 = "10800000", "ms", Range::Between(100, 2_592_000_000), mutable,
             "How long this node remembers, key by key, what it keeps for a home that is away. Older copies stay, and are \
              looked for among all copies when the home is back, which takes longer than handing back what is noted. \

@@ -44,13 +44,24 @@ pub struct Settings {
     pub suspicion: Duration,
 }
 
+impl Settings {
+    /// One member is probed each such period; the rest follows from it.
+    pub fn paced(probe_period: Duration, suspicion: Duration) -> Settings {
+        Settings { probe_period, probe_rtt: probe_period * 3 / 8, suspicion }
+    }
+
+    /// The longest time until a node of so many members that falls silent is held to be away by this one, if no packet is
+    /// lost: probes go round in an order drawn anew each time, so two to one member lie at most two rounds apart; then come
+    /// the probe's own period and the suspicion. Others mostly find out sooner and say so.
+    pub fn detection_max(&self, members: usize) -> Duration {
+        let others = u32::try_from(members.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.probe_period.saturating_mul(others.saturating_mul(2)).saturating_add(self.suspicion)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            probe_period: Duration::from_millis(400),
-            probe_rtt: Duration::from_millis(150),
-            suspicion: Duration::from_millis(1200),
-        }
+        Settings::paced(Duration::from_millis(400), Duration::from_millis(1200))
     }
 }
 

@@ -116,6 +116,7 @@ pub struct Membership {
     formed: watch::Sender<bool>,
     /// Whether what another member knows was taken in since the start.
     compared: watch::Sender<bool>,
+    detector: detector::Settings,
     counters: Counters,
 }
 
@@ -132,6 +133,8 @@ pub struct Stats {
     pub members_up: usize,
     /// Members that cannot.
     pub members_down: usize,
+    /// The longest time until a member that falls silent is held to be away.
+    pub failure_detection_max: Duration,
     /// How often the failure detector has held a member to be away, over all members.
     pub downs: u64,
     /// How often a member was held to be unreachable for answering late several times running.
@@ -171,6 +174,7 @@ impl Membership {
             commands,
             formed: watch::Sender::new(false),
             compared: watch::Sender::new(false),
+            detector: settings.detector,
             counters: Counters::default(),
         });
         driver::start(membership.clone(), settings, hands, saved, queue).await?;
@@ -252,6 +256,7 @@ impl Membership {
         let (downs, lates) = fallen.fold((0, 0), |sum, fallen| (sum.0 + fallen.0, sum.1 + fallen.1));
         Stats {
             members_up,
+            failure_detection_max: self.detector.detection_max(view.nodes.len()),
             downs,
             lates,
             members_down: view.nodes.len() - members_up,

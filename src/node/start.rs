@@ -276,7 +276,10 @@ async fn start_membership(
         partitions,
         policies: policies(config),
         peers,
-        detector: detector::Settings::default(),
+        detector: detector::Settings::paced(
+            Duration::from_millis(config.probe_period_ms),
+            Duration::from_millis(config.suspicion_timeout_ms),
+        ),
         random_seed: random_u64(),
     };
     let (home, holder, clock) = (opened.home.clone(), replica.clone(), replica.clock.clone());

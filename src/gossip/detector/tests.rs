@@ -29,6 +29,10 @@ fn id(n: usize) -> NodeId {
 
 impl World {
     fn new(count: usize, seed: u64, loss_percent: u64) -> World {
+        World::paced(count, seed, loss_percent, Settings::default())
+    }
+
+    fn paced(count: usize, seed: u64, loss_percent: u64, settings: Settings) -> World {
         let mut world = World {
             now_ms: 0,
             nodes: Vec::new(),
@@ -40,7 +44,7 @@ impl World {
             dice: seed | 1,
         };
         for n in 0..count {
-            world.nodes.push(Detector::new(id(n), 1, seed + n as u64, Settings::default()));
+            world.nodes.push(Detector::new(id(n), 1, seed + n as u64, settings));
         }
         for n in 0..count {
             let effects = world.nodes[n].set_members((0..count).map(id));
@@ -135,6 +139,23 @@ fn three_find_each_other_miss_one_and_see_it_return() {
         world.silent.clear();
         assert!(world.until_agreed(5000) <= 2500);
         assert_eq!(world.nodes.iter().map(Detector::refused).sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn the_bound_that_is_shown_holds_at_any_pace() {
+    assert_eq!(Settings::default().probe_rtt, Duration::from_millis(150));
+    for (count, period_ms, suspicion_ms) in [(2, 400, 1200), (3, 100, 300), (5, 1000, 500), (9, 200, 2000)] {
+        let settings = Settings::paced(Duration::from_millis(period_ms), Duration::from_millis(suspicion_ms));
+        for seed in 0..10 {
+            let mut world = World::paced(count, seed, 0, settings);
+            world.until_agreed(5000);
+            world.run(seed * 137 + 2000);
+            world.silent.insert(1);
+            // Everyone else agrees one round of gossip after the last one has found out.
+            let bound_ms = settings.detection_max(count).as_millis() as u64 + 500;
+            assert!(world.until_agreed(60_000) <= bound_ms, "{count} members, {settings:?}");
+        }
     }
 }
 
