@@ -18,6 +18,7 @@ mod harness;
 mod paper;
 mod protocol;
 mod quorum;
+mod retries;
 mod siblings;
 mod slow;
 mod survival;

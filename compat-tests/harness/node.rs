@@ -120,6 +120,11 @@ impl Node {
         self.ended();
     }
 
+    /// kill -9; does not wait. [`Node::kill9`] collects it.
+    pub fn hit(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// SIGTERM, and waits until it is gone; gives its exit status.
     pub fn sigterm(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
