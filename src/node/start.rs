@@ -27,6 +27,8 @@ use crate::storage::fjall::FjallSettings;
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
+#[cfg(feature = "simulation")]
+use crate::world::simulation::{Mutation, is_broken};
 use crate::world::{random_u64, spawn_blocking};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -197,6 +199,11 @@ fn wind_clock(config: &Config, opened: &Opened) -> Result<(NodeClock, Hlc), Star
             opened.home.write_sealed(BIRTHS_FILE, &opened.lease.0.to_le_bytes())?;
             opened.lease
         }
+    };
+    #[cfg(feature = "simulation")]
+    let valid_from = match is_broken(Mutation::ActorSurvivesCrash) {
+        true => Hlc(0),
+        false => valid_from,
     };
     Ok((clock, valid_from))
 }

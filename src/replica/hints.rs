@@ -117,6 +117,10 @@ impl Replica {
         now_ms: u64,
     ) {
         let Some(home) = home else { return };
+        #[cfg(feature = "simulation")]
+        if super::rehearsed::forgets_hints() {
+            return;
+        }
         self.stats.hints_taken.fetch_add(1, Ordering::Relaxed);
         if !self.hints.shelves.take_in(home, bytes) {
             self.stats.hints_dropped.fetch_add(1, Ordering::Relaxed);

@@ -20,6 +20,8 @@ pub mod flush;
 pub mod hints;
 pub mod page;
 mod seen;
+#[cfg(feature = "simulation")]
+mod rehearsed;
 pub mod serve;
 mod shelves;
 pub mod strays;

@@ -99,6 +99,8 @@ impl Replica {
         self.hear(&object);
         // Only copies kept for others are measured.
         let (bytes, now_ms) = home.map_or((0, 0), |_| (object.encoded_bytes(), wall_ms()));
+        #[cfg(feature = "simulation")]
+        let conflict = super::rehearsed::conflict(conflict);
         let _held = self.hints.hold(key, home);
         let flushed = self.flushes.version();
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
@@ -200,10 +202,18 @@ impl Replica {
         let actor = requested.unwrap_or(Actor { node: self.tag, birth });
         let value = put.value.as_ref().map(|value| Bytes::copy_from_slice(value));
         let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, value, put.expiry);
+        #[cfg(feature = "simulation")]
+        super::rehearsed::note_minted(key, &sibling, &object, given);
         match given {
             None => object.overwrite(sibling),
             Some(context) => {
+                #[cfg(feature = "simulation")]
+                let broken = super::rehearsed::put_as_merge(&object, context, &sibling);
                 object.put(context, sibling, conflict);
+                #[cfg(feature = "simulation")]
+                if let Some(broken) = broken {
+                    object = broken;
+                }
                 self.check_siblings(&object)?;
             }
         }

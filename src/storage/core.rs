@@ -170,6 +170,14 @@ impl Core {
     #[cfg(feature = "simulation")]
     pub(super) async fn run_as_task(self: Arc<Self>) {
         const PAUSE_MS_MAX: u64 = 4;
+        /// What waits holds those who submitted it, and they the store: a process that dies does not mind.
+        struct Killed<'a>(&'a Core);
+        impl Drop for Killed<'_> {
+            fn drop(&mut self) {
+                drop(self.0.queue.take_waiting());
+            }
+        }
+        let _killed = Killed(&self);
         while !self.queue.is_closed() {
             tokio::time::sleep(crate::world::simulation::some_time(PAUSE_MS_MAX)).await;
             self.commit_waiting();

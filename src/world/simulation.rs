@@ -5,10 +5,12 @@
 //! - What would block runs as a task of the host, some simulated milliseconds later.
 //! - All of it belongs to the thread the simulation runs on: simulations on several threads do not see each other.
 
+use super::random_u64;
+use crate::causality::{Context, Dot};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -19,6 +21,9 @@ pub use tokio::time::Instant;
 
 /// The longest that something which would block takes, in simulated milliseconds.
 const BLOCKED_MS_MAX: u64 = 3;
+
+/// The longest time after which a frame is sent once more, in simulated milliseconds.
+const AGAIN_MS_MAX: u64 = 3_000;
 
 /// One simulated machine: what stays the same when its software is started anew.
 pub struct Host {
@@ -52,9 +57,95 @@ pub fn enter(host: &Arc<Host>) {
     });
 }
 
-/// Forgets all hosts of this thread.
+/// Forgets all hosts of this thread, what they minted, and the mutation.
 pub fn leave() {
     STAGE.with_borrow_mut(Vec::clear);
+    MINTED.with_borrow_mut(Vec::clear);
+    MUTATION.set(None);
+    DOUBLED.set(0);
+}
+
+/// A write event as the replica that named it saw it: the truth against which a checker holds what is left of it.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The storage key.
+    pub key: Vec<u8>,
+    /// Its name.
+    pub dot: Dot,
+    /// What was written; none: a delete.
+    pub value: Option<Vec<u8>>,
+    /// Whether it can expire.
+    pub expires: bool,
+    /// The siblings it replaced where it was minted.
+    pub replaced: Vec<Dot>,
+    /// The context that a client gave with it.
+    pub given: Option<Context>,
+}
+
+/// A rule to be broken on purpose, to see that the simulation notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Merging keeps only the newest of concurrent siblings.
+    MergeDropsSibling,
+    /// A put with a context is computed as a merge.
+    PutIsMerge,
+    /// An actor is continued after an unclean stop.
+    ActorSurvivesCrash,
+    /// A hint goes whatever became of the copy on its way to the home.
+    HintGoesUnacknowledged,
+    /// No hint is noted for a copy kept for a home that is away.
+    HintForgotten,
+    /// A comparison overlooks some leaves of the trees.
+    ExchangeSkipsLeaves,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Mutation; 6] = [
+        Mutation::MergeDropsSibling,
+        Mutation::PutIsMerge,
+        Mutation::ActorSurvivesCrash,
+        Mutation::HintGoesUnacknowledged,
+        Mutation::HintForgotten,
+        Mutation::ExchangeSkipsLeaves,
+    ];
+}
+
+thread_local! {
+    static MINTED: RefCell<Vec<Minted>> = const { RefCell::new(Vec::new()) };
+    static MUTATION: Cell<Option<Mutation>> = const { Cell::new(None) };
+    static DOUBLED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// From now on this rule is broken on this thread.
+pub fn mutate(mutation: Option<Mutation>) {
+    MUTATION.set(mutation);
+}
+
+/// Whether this rule is to be broken.
+pub fn is_broken(mutation: Mutation) -> bool {
+    MUTATION.get() == Some(mutation)
+}
+
+/// From now on one frame in so many is sent twice; zero: none.
+pub fn double_one_in(frames: u64) {
+    DOUBLED.set(frames);
+}
+
+/// After what time a frame is sent once more; none: never.
+pub fn sent_again_after() -> Option<Duration> {
+    let frames = DOUBLED.get();
+    (frames > 0 && random_u64().is_multiple_of(frames)).then(|| some_time(AGAIN_MS_MAX))
+}
+
+/// A replica has named a write event.
+pub fn minted(event: Minted) {
+    MINTED.with_borrow_mut(|all| all.push(event));
+}
+
+/// All write events of this thread's simulation, in the order in which they were named.
+pub fn all_minted() -> Vec<Minted> {
+    MINTED.with_borrow(Clone::clone)
 }
 
 fn current() -> Option<Arc<Host>> {

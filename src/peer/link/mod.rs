@@ -34,6 +34,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 mod converse;
+#[cfg(feature = "simulation")]
+mod rehearsed;
 mod upkeep;
 
 /// The longest time a call is waited for, whatever it asks.
@@ -134,6 +136,8 @@ impl Link {
         let head = head(Kind::Call, id, &body);
         // Held over the push: the answer must not overtake the entry it belongs to.
         let mut state = self.state.lock();
+        #[cfg(feature = "simulation")]
+        rehearsed::send_again(state.outbox.clone(), &body);
         let Some(batch) = self.push(&state, head, body) else { return Err(done) };
         state.pending.insert(id, Pending { deadline, batch, done });
         if state.unheard_since.is_none() {
