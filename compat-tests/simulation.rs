@@ -30,7 +30,7 @@ mod run;
 use dynamis::world::simulation::Mutation;
 use faults::Plan;
 use run::Summary;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,11 +103,16 @@ struct Tally {
     acknowledged: usize,
     unsure: usize,
     healed_ms: u64,
-    failed: BTreeMap<u64, String>,
+    failed: BTreeSet<u64>,
 }
 
-/// Runs seeds from one on, while `goes_on`; some at a time.
-fn hold_all(from: u64, mutation: Option<Mutation>, goes_on: impl Fn(u64) -> bool + Sync) -> Tally {
+/// Runs seeds from one on, while `goes_on`; some at a time. `tell` hears of each that breaks a promise, at once.
+fn hold_all(
+    from: u64,
+    mutation: Option<Mutation>,
+    goes_on: impl Fn(u64) -> bool + Sync,
+    tell: impl Fn(u64, &str) + Sync,
+) -> Tally {
     let (next, tally) = (AtomicU64::new(from), Mutex::new(Tally::default()));
     let work = || {
         loop {
@@ -124,7 +129,10 @@ fn hold_all(from: u64, mutation: Option<Mutation>, goes_on: impl Fn(u64) -> bool
                     tally.unsure += summary.unsure;
                     tally.healed_ms = tally.healed_ms.max(summary.healed_ms);
                 }
-                Err(why) => drop(tally.failed.insert(seed, why)),
+                Err(why) => {
+                    tell(seed, &why);
+                    tally.failed.insert(seed);
+                }
             }
         }
     };
@@ -144,14 +152,13 @@ fn seeds_keep_every_promise() {
         println!("{:#?}", Plan::draw(from));
     }
     let until = variable("SIMULATION_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let tally = hold_all(from, mutation, |seed| until.map_or(seed < from + count, |until| Instant::now() < until));
+    let goes_on = |seed: u64| until.map_or(seed < from + count, |until| Instant::now() < until);
+    let tell = |seed: u64, why: &str| eprintln!("seed {seed}: {why}\n{}", command(seed));
+    let tally = hold_all(from, mutation, goes_on, tell);
     let Tally { held, acknowledged, unsure, healed_ms, failed } = tally;
     println!("{held} seeds held: {acknowledged} writes acknowledged, {unsure} unsure, healed within {healed_ms} ms");
-    for (seed, why) in &failed {
-        eprintln!("seed {seed}: {why}\n{}", command(*seed));
-    }
-    let commands: Vec<String> = failed.keys().map(|seed| command(*seed)).collect();
-    assert!(failed.is_empty(), "seeds that broke a promise: {:?}\n{}", failed.keys(), commands.join("\n"));
+    let commands: Vec<String> = failed.iter().map(|seed| command(*seed)).collect();
+    assert!(failed.is_empty(), "seeds that broke a promise: {failed:?}\n{}", commands.join("\n"));
 }
 
 /// What `compat-tests/soak --mutations` shows.
@@ -161,8 +168,8 @@ fn which_seeds_notice_each_broken_rule() {
     let from = variable("SIMULATION_FROM").unwrap_or(0);
     let count = variable("SIMULATION_SEEDS").unwrap_or(MUTATED_SEEDS);
     for mutation in Mutation::ALL {
-        let noticed = hold_all(from, Some(mutation), |seed| seed < from + count).failed;
-        println!("{mutation:?}: noticed by {} of {count} seeds: {:?}", noticed.len(), noticed.keys());
+        let noticed = hold_all(from, Some(mutation), |seed| seed < from + count, |_, _| {}).failed;
+        println!("{mutation:?}: noticed by {} of {count} seeds: {:?}", noticed.len(), noticed);
     }
 }
 
