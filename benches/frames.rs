@@ -28,7 +28,7 @@ fn object() -> Object {
 
 fn writes(keys: &[StorageKey], object: &[u8]) -> Vec<u8> {
     let mut requests = Requests::default();
-    keys.iter().for_each(|key| requests.write(key, object, false, None));
+    keys.iter().for_each(|key| requests.write(key, object, false, None, Hlc(1)));
     requests.into_body()
 }
 

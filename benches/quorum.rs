@@ -38,7 +38,7 @@ fn puts(c: &mut Criterion) {
 }
 
 fn gets(c: &mut Criterion) {
-    let wanted = get::Wanted { n: 3, r: 2, sloppy: true, conflict: Conflict::Siblings };
+    let wanted = get::Wanted { n: 3, r: 2, sloppy: true, conflict: Conflict::Siblings, floor: Hlc(0) };
     let key = StorageKey::new(0, b"key:000000000042").expect("short");
     let held = object();
     let own = held.digest(&key);

@@ -17,7 +17,7 @@
 //! hands     world → storage (fjall) → peer (tokio)      clock, chance, disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
 //! machines  merkle, message, gossip, quorum, handoff,   event + now → effects
-//!           budget
+//!           budget, settling
 //! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, config                               no Dynamo idea in here
 //! ```
@@ -41,6 +41,7 @@ pub mod gossip;
 pub mod quorum;
 pub mod handoff;
 pub mod budget;
+pub mod settling;
 
 pub mod world;
 pub mod storage;

@@ -73,6 +73,18 @@ impl HybridClock {
         too_far
     }
 
+    /// Goes on to the wall clock, as far as the lease allows: every later stamp is above what this returns.
+    pub fn advance(&mut self, now_ms: u64) -> Hlc {
+        let leased = Hlc(self.lease.0.saturating_sub(1));
+        self.last = self.last.max(Hlc::from_ms(now_ms).min(leased));
+        self.last
+    }
+
+    /// Stamps nothing at or below this from now on.
+    pub fn raise(&mut self, above: Hlc) {
+        self.last = self.last.max(above);
+    }
+
     /// The last stamp given or heard.
     pub fn last(&self) -> Hlc {
         self.last
@@ -99,6 +111,11 @@ impl HybridClock {
         if lease > self.last {
             self.lease = self.lease.min(lease);
         }
+    }
+
+    /// The drift bound.
+    pub fn drift_ms_max(&self) -> u64 {
+        self.drift_ms_max
     }
 
     /// Allows a changed drift bound.
@@ -136,6 +153,18 @@ mod tests {
         let mut clock = HybridClock::new(Hlc(0), Hlc(u64::MAX), 500);
         assert_eq!(clock.stamp(0, Hlc(u64::MAX)), Err(LeaseSpent));
         assert_eq!(clock.stamp(0, Hlc(0)), Ok(Hlc(1)), "and the clock has not moved");
+    }
+
+    #[test]
+    fn what_an_advance_returns_is_below_every_later_stamp_and_above_every_earlier_one() {
+        let mut clock = HybridClock::new(Hlc(0), Hlc::from_ms(50), 500);
+        let before = clock.stamp(10, Hlc(0)).unwrap();
+        let reading = clock.advance(20);
+        assert!(before < reading && reading == Hlc::from_ms(20));
+        assert!(clock.stamp(5, Hlc(0)).unwrap() > reading);
+        assert_eq!(clock.advance(90), Hlc(Hlc::from_ms(50).0 - 1), "no further than the lease");
+        clock.raise(Hlc::from_ms(70));
+        assert_eq!(clock.stamp(90, Hlc(0)), Err(LeaseSpent));
     }
 
     #[test]

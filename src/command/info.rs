@@ -7,6 +7,7 @@
 use super::step::Step;
 use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, process, table};
 use crate::key::DATABASES;
+use crate::repair::settling;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 use std::fmt::Write;
@@ -239,6 +240,8 @@ fn about_dynamo(server: &Server, out: &mut String) {
     let replica = server.coordinator.replica();
     let store = replica.store().stats();
     let background = replica.background.stats();
+    let settled = server.coordinator.settler().standing();
+    let holder = view.index_of_tag(settled.holder).map(|at| view.nodes[at].id.to_string()).unwrap_or_default();
     facts!(out,
         "node_id": view.nodes[view.me].id,
         "members": view.nodes.len(),
@@ -274,6 +277,12 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "background_bytes": background.bytes,
         "foreground_p99_us": background.p99_us,
         "siblings_max": replica.stats.siblings_max.load(Relaxed),
+        "tombstones": replica.past.tombstones(),
+        "tombstones_reaped": replica.stats.tombstones_reaped.load(Relaxed),
+        "resurrections_refused": replica.stats.resurrections_refused.load(Relaxed),
+        "mark_lag_ms": settling::lag_ms(settled.mark, replica.clock.now_ms()).map_or(-1, |lag| lag as i64),
+        "mark_held_by": holder,
+        "settling_round": u8::from(settled.in_round),
         "clock_drift_ms_max": replica.clock.drift_ms_seen(),
         "clock_correction_ms": replica.clock.time.correction_ms(),
         "filling": u8::from(replica.is_filling()),

@@ -17,6 +17,7 @@
 pub mod acks;
 pub mod count;
 pub mod explain;
+mod old;
 mod place;
 mod round;
 pub mod service;
@@ -30,6 +31,7 @@ use crate::membership::view::View;
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::policy::Policy;
+use crate::repair::settling::Settler;
 use crate::replica::Replica;
 use acks::AckLog;
 use place::Forwarding;
@@ -75,6 +77,7 @@ pub struct CoordinatorStats {
 pub struct Coordinator {
     membership: Arc<Membership>,
     replica: Arc<Replica>,
+    settler: Arc<Settler>,
     request_timeout_ms: AtomicU64,
     hedge_percentile: AtomicU8,
     /// Counters for INFO.
@@ -83,10 +86,16 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// A coordinator over this node's copies and its view of the others.
-    pub fn new(membership: Arc<Membership>, replica: Arc<Replica>, request_timeout_ms: u64) -> Arc<Coordinator> {
+    pub fn new(
+        membership: Arc<Membership>,
+        replica: Arc<Replica>,
+        settler: Arc<Settler>,
+        request_timeout_ms: u64,
+    ) -> Arc<Coordinator> {
         Arc::new(Coordinator {
             membership,
             replica,
+            settler,
             request_timeout_ms: AtomicU64::new(request_timeout_ms),
             hedge_percentile: AtomicU8::new(0),
             stats: CoordinatorStats::default(),
@@ -201,6 +210,11 @@ impl Coordinator {
     /// This node's copies.
     pub fn replica(&self) -> &Arc<Replica> {
         &self.replica
+    }
+
+    /// What is settled.
+    pub fn settler(&self) -> &Arc<Settler> {
+        &self.settler
     }
 
     /// Back-pressure: waits while this node's store, or the link to a peer that can be reached, is behind. A peer that hangs

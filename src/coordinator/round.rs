@@ -8,6 +8,7 @@ use super::Coordinator;
 use super::place::Forwarding;
 use super::slot::{Desk, Ended, Frame, Run, Sending, Slot};
 use super::start::Starting;
+use crate::causality::Hlc;
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::read_answers;
@@ -16,13 +17,14 @@ use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::peer::link::CallError;
 use crate::quorum::get::HEDGES_MAX;
+use crate::replica::underway::Ticket;
 use crate::storage::batch::Batch;
 use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
@@ -36,6 +38,8 @@ pub struct Round {
     /// When reads that are not answered yet are asked of another home.
     hedge_after: Option<Duration>,
     bell: Option<Arc<Notify>>,
+    /// Alive while anything sent may still be answered: whoever waits for an answer holds it.
+    ticket: Weak<Ticket>,
     state: Mutex<State>,
 }
 
@@ -61,6 +65,8 @@ impl Round {
         deadline: Instant,
         avoid: &[u16],
     ) -> Arc<Round> {
+        // Before anything is read or stamped.
+        let ticket = Arc::new(coordinator.replica.under_way.ticket());
         let view = coordinator.view();
         let mut starting = Starting::new(Desk { coordinator, view: &view });
         let begin = |(at, operation)| starting.begin(at as u32, operation, forwarding, avoid);
@@ -73,6 +79,7 @@ impl Round {
             deadline,
             hedge_after,
             bell,
+            ticket: Arc::downgrade(&ticket),
             state: Mutex::new(State { slots, undecided, waiter: None }),
         });
         for (node, slots) in away {
@@ -176,7 +183,9 @@ impl Round {
     fn commit(self: &Arc<Self>, batch: Batch, sync: bool, slots: Vec<u32>) {
         let round = self.clone();
         let me = self.view.me as u16;
+        let ticket = self.ticket.upgrade();
         let done = move |result: Result<Committed, StorageError>| {
+            let _ticket = ticket;
             round.event(&slots, |slot, desk, sending, at| slot.committed(me, &result, at, desk, sending));
         };
         self.coordinator.replica.submit(batch, sync, Box::new(done));
@@ -195,9 +204,9 @@ impl Round {
             let left = self.left();
             // Leave time to turn to another node, if there is one.
             let timeout = if hurry { left * 2 / 5 } else { left };
-            let sent = Instant::now();
+            let (sent, ticket) = (Instant::now(), self.ticket.upgrade());
             let done = move |result| {
-                let took = sent.elapsed();
+                let (_ticket, took) = (ticket, sent.elapsed());
                 round.answered(node, &slots, result, Timing { took, reads });
             };
             match &self.view.nodes[usize::from(node)].link {
@@ -208,7 +217,8 @@ impl Round {
         for (node, requests) in sending.repairs {
             self.coordinator.stats.read_repairs.fetch_add(requests.count() as u64, Ordering::Relaxed);
             if let Some(link) = &self.view.nodes[usize::from(node)].link {
-                link.call(requests.into_body(), self.coordinator.request_timeout(), Box::new(|_| {}));
+                let ticket = self.ticket.upgrade();
+                link.call(requests.into_body(), self.coordinator.request_timeout(), Box::new(move |_| drop(ticket)));
             }
         }
         if !sending.own_repairs.is_empty() {
@@ -216,12 +226,12 @@ impl Round {
         }
     }
 
-    fn repair_own(&self, repairs: Vec<(StorageKey, Object)>) {
+    fn repair_own(&self, repairs: Vec<(StorageKey, Object, Hlc)>) {
         let mut batch = Batch::new();
-        for (key, object) in repairs {
+        for (key, object, floor) in repairs {
             let conflict = self.view.policies[usize::from(key.database())].conflict;
             // A copy that cannot be stored is repaired by a later read.
-            if self.coordinator.replica.merge(&mut batch, &key, object, conflict, None).is_ok() {
+            if self.coordinator.replica.merge(&mut batch, &key, object, floor, conflict, None).is_ok() {
                 self.coordinator.stats.read_repairs.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -299,7 +309,9 @@ impl Round {
         };
         let health = self.view.nodes[usize::from(node)].health.clone();
         let (round, sent) = (self.clone(), Instant::now());
+        let ticket = self.ticket.upgrade();
         let done = move |result: Result<Bytes, CallError>| {
+            let _ticket = ticket;
             let outcomes = match result {
                 Ok(body) => {
                     health.answered();

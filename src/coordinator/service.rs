@@ -1,6 +1,6 @@
 //! What this node does for other nodes: the receiving end of the peer links.
 
-use super::Coordinator;
+use super::{Coordinator, old};
 use crate::causality::NodeId;
 use crate::codec::Damaged;
 use crate::message::control::{Control, Refusal};
@@ -82,20 +82,38 @@ fn not_yet(body: &Bytes, answer: Answer) {
 
 fn control(coordinator: &Coordinator, from: NodeId, body: &[u8], answer: crate::membership::Answer) {
     match Control::decode(body) {
+        Ok(Control::Report(report)) => coordinator.settler.heard(from, report),
         Ok(message) => coordinator.membership.handle(from, message, answer),
         Err(error) => tracing::warn!(%from, %error, "a peer's control message could not be read; it is ignored"),
     }
 }
 
+fn replicate(coordinator: &Arc<Coordinator>, requests: Vec<data::Request>, answer: Answer) {
+    let policies = coordinator.view().policies;
+    let desk = coordinator.clone();
+    let runtime = tokio::runtime::Handle::current();
+    coordinator.replica.serve(requests, &policies, move |mut answers, old| {
+        if old.is_empty() {
+            return answer.send(data::answers_body(&answers));
+        }
+        let ticket = desk.replica.under_way.ticket();
+        runtime.spawn(async move {
+            let _ticket = ticket;
+            old::judge(desk, &mut answers, old).await;
+            answer.send(data::answers_body(&answers));
+        });
+    });
+}
+
 fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer) {
     let rest = body.slice(2..);
     let read = match Question::from_byte(body[1]) {
-        Some(Question::Replicate) => read_requests(&rest).map(|requests| {
-            let policies = coordinator.view().policies;
-            coordinator.replica.serve(requests, &policies, move |reply| answer.send(reply));
-        }),
+        Some(Question::Replicate) => read_requests(&rest).map(|requests| replicate(&coordinator, requests, answer)),
         Some(Question::Forward) => forward::read_request(&rest).map(|operations| {
+            // What they have seen was read by the asker: from here on it is under way here.
+            let ticket = coordinator.replica.under_way.ticket();
             tokio::spawn(async move {
+                let _ticket = ticket;
                 answer.send(forward::answer_body(&coordinator.run_here(operations).await));
             });
         }),
@@ -121,6 +139,14 @@ fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer
                 }
             });
         }),
+        Some(Question::Durable) => {
+            tokio::spawn(async move {
+                if coordinator.settler.make_durable(from).await {
+                    answer.send(Vec::new());
+                }
+            });
+            Ok(())
+        }
         None => Err(Damaged::Malformed("question")),
     };
     if let Err(damage) = read {

@@ -1,7 +1,7 @@
 //! One operation of a round: its machine, what it has gathered to send, and how it ended.
 
 use super::Coordinator;
-use crate::causality::{Context, NodeTag};
+use crate::causality::{Context, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::{Answer, Refusal, Requests};
@@ -67,6 +67,8 @@ pub enum Run {
         machine: get::Get,
         /// The digest of this node's own copy.
         own: Digest,
+        /// This node's floor before anyone was asked.
+        floor: Hlc,
     },
     /// At another coordinator.
     Away {
@@ -104,7 +106,7 @@ pub struct Sending {
     /// Objects for replicas that were found stale.
     pub repairs: SmallVec<[(u16, Requests); 1]>,
     /// The same for this node.
-    pub own_repairs: Vec<(StorageKey, Object)>,
+    pub own_repairs: Vec<(StorageKey, Object, Hlc)>,
 }
 
 impl Sending {
@@ -116,12 +118,12 @@ impl Sending {
         &mut self.frames[at].1
     }
 
-    fn repair(&mut self, node: u16, key: &StorageKey, object: &[u8]) {
+    fn repair(&mut self, node: u16, key: &StorageKey, object: &[u8], floor: Hlc) {
         let at = self.repairs.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {
             self.repairs.push((node, Requests::default()));
             self.repairs.len() - 1
         });
-        self.repairs[at].1.write(key, object, false, None);
+        self.repairs[at].1.write(key, object, false, None, floor);
     }
 }
 
@@ -200,7 +202,7 @@ impl Slot {
 
     /// Adds reads to the frames.
     pub fn ask(&self, asks: &[u16], at: u32, sending: &mut Sending) {
-        let Run::Get { machine, own } = &self.run else { return };
+        let Run::Get { machine, own, .. } = &self.run else { return };
         for node in asks {
             let frame = sending.frame(*node);
             frame.requests.read(&self.key, *own);
@@ -227,7 +229,7 @@ impl Slot {
                 desk.coordinator.stats.hints_placed.fetch_add(1, Ordering::Relaxed);
             }
             let frame = sending.frame(send.to);
-            frame.requests.write(&self.key, &stored.object, send.sync, home);
+            frame.requests.write(&self.key, &stored.object, send.sync, home, stored.floor);
             frame.slots.push(at);
             frame.hurry |= machine.has_spare();
         }
@@ -247,6 +249,8 @@ impl Slot {
             Ok(committed) => machine.applied(me, committed.durable),
             Err(error) => {
                 *own_error = Some(error.to_string());
+                // Whoever has it must give it back.
+                desk.view.nodes.iter().for_each(|node| desk.coordinator.replica.under_way.miss(node.tag));
                 own_failed(machine, me, error)
             }
         };
@@ -260,8 +264,8 @@ impl Slot {
                 let sends = machine.applied(node, durable);
                 self.send(&sends, at, desk, sending);
             }
-            (Run::Get { machine, own }, Answer::Same) => machine.answered(&self.key, node, *own, None),
-            (Run::Get { machine, own }, Answer::Object(mut object)) => {
+            (Run::Get { machine, own, .. }, Answer::Same) => machine.answered(&self.key, node, *own, None),
+            (Run::Get { machine, own, .. }, Answer::Object(mut object)) => {
                 // It may not have heard of a flush yet.
                 desk.coordinator.replica.bury_dead(self.key.database(), &mut object);
                 machine.answered(&self.key, node, *own, Some(object));
@@ -280,6 +284,9 @@ impl Slot {
     pub fn failed(&mut self, node: u16, sent: bool, at: u32, desk: &Desk<'_>, sending: &mut Sending) {
         match &mut self.run {
             Run::Put { machine, .. } => {
+                if machine.is_home(node) {
+                    desk.coordinator.replica.under_way.miss(desk.tag(node));
+                }
                 let sends = machine.failed(node, sent);
                 self.send(&sends, at, desk, sending);
             }
@@ -369,7 +376,7 @@ impl Slot {
 
     /// Sends what all hold together to homes that answered with less (§5).
     fn repair(&self, verdict: Verdict, desk: &Desk<'_>, sending: &mut Sending) {
-        let Run::Get { machine, .. } = &self.run else { return };
+        let Run::Get { machine, floor, .. } = &self.run else { return };
         if verdict != Verdict::Won {
             return;
         }
@@ -379,11 +386,13 @@ impl Slot {
         }
         let mut bytes = Vec::with_capacity(machine.merged().encoded_bytes());
         machine.merged().encode(&mut bytes);
+        // Homes were asked after the floor was known, so what they said is as good as read at it; a loan is not.
+        let floor = if machine.has_loans() { Hlc(0) } else { (*floor).max(Hlc(1)) };
         for node in stale {
             if usize::from(node) == desk.view.me {
-                sending.own_repairs.push((self.key.clone(), machine.merged().clone()));
+                sending.own_repairs.push((self.key.clone(), machine.merged().clone(), floor));
             } else {
-                sending.repair(node, &self.key, &bytes);
+                sending.repair(node, &self.key, &bytes, floor);
             }
         }
     }

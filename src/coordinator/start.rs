@@ -2,6 +2,7 @@
 
 use super::place::{Forwarding, Place, homes, place, policy, typical_us};
 use super::slot::{Desk, Run, Sending, Slot};
+use crate::causality::Hlc;
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
 use crate::message::data::Refusal;
@@ -9,7 +10,7 @@ use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::digest::Digest;
 use crate::policy::Policy;
 use crate::quorum::{Candidates, TooFew, get, put};
-use crate::replica::write::{Expiry, NotStored};
+use crate::replica::write::{Expiry, NotStored, Stored};
 use crate::storage::batch::Batch;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,9 @@ const PATIENCE_MIN: Duration = Duration::from_millis(1);
 pub struct Starting<'a> {
     desk: Desk<'a>,
     now_ms: u64,
+    /// This node's floor, and what its own copies bear; both from before anything is read.
+    floor: Hlc,
+    floor_borne: Hlc,
     /// Frames for the peers.
     pub sending: Sending,
     /// This node's own writes.
@@ -46,6 +50,8 @@ impl<'a> Starting<'a> {
     pub fn new(desk: Desk<'a>) -> Starting<'a> {
         Starting {
             now_ms: desk.coordinator.now_ms(),
+            floor: desk.coordinator.replica.floor(),
+            floor_borne: desk.coordinator.replica.floor_borne(),
             desk,
             sending: Sending::default(),
             batch: Batch::new(),
@@ -106,7 +112,13 @@ impl<'a> Starting<'a> {
 
     fn begin_get(&mut self, at: u32, key: StorageKey, policy: Policy, mut candidates: Candidates) -> Slot {
         self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
-        let wanted = get::Wanted { n: policy.n, r: policy.r, sloppy: policy.sloppy, conflict: policy.conflict };
+        let wanted = get::Wanted {
+            n: policy.n,
+            r: policy.r,
+            sloppy: policy.sloppy,
+            conflict: policy.conflict,
+            floor: self.floor,
+        };
         let me = self.desk.view.me as u16;
         let slowness = |node| if self.slow == Some(node) { u32::MAX } else { typical_us(self.desk.view, node) };
         get::quickest_first(&mut candidates, me, slowness);
@@ -132,7 +144,7 @@ impl<'a> Starting<'a> {
         if machine.can_hedge() {
             self.hedge_after = self.hedge_after.max(self.patience(machine.reachable_homes()));
         }
-        let mut slot = Slot::new(key, Run::Get { machine, own });
+        let mut slot = Slot::new(key, Run::Get { machine, own, floor: self.floor });
         slot.ask(&asks, at, &mut self.sending);
         slot.decide(&self.desk, &mut self.sending);
         slot
@@ -159,9 +171,8 @@ impl<'a> Starting<'a> {
             Err(few) => return self.refused(key, few),
         };
         let own = sends.iter().position(|send| send.to == me).map(|place| sends.remove(place));
-        // A coordinator that is no home holds its copy for one; when it stands in for nobody, for all of them.
-        let home = own.as_ref().and_then(|own| own.home).map(|home| self.desk.tag(home));
-        let home = if is_home { home } else { Some(home.unwrap_or(ALL_HOMES)) };
+        // A coordinator that is no home keeps its copy until every home has it: its word must not rise before.
+        let home = (!is_home).then_some(ALL_HOMES);
         let replica = self.desk.coordinator.replica.clone();
         let (conflict, now_ms) = (policy.conflict, self.now_ms);
         let stored = match &operation.act {
@@ -172,10 +183,12 @@ impl<'a> Starting<'a> {
             Act::Get => Err(NotStored::Raced),
         };
         let stored = match stored {
-            Ok(stored) => stored,
+            Ok(stored) => Stored { floor: if is_home { self.floor_borne } else { Hlc(0) }, ..stored },
             Err(NotStored::Raced) => return Slot::over(key, Outcome::Raced),
             Err(NotStored::Failed(failure)) => return Slot::over(key, Outcome::Failed(failure)),
         };
+        let missing = machine.homes_left_out();
+        missing.for_each(|node| self.desk.coordinator.replica.under_way.miss(self.desk.tag(node)));
         self.own_puts.push(at);
         self.sync |= own.is_some_and(|own| own.sync);
         let run = Run::Put { machine, stored: Some(stored), own_error: None };

@@ -21,7 +21,7 @@ use crate::causality::NodeId;
 use std::collections::BTreeMap;
 
 /// Fewer members than this have no middle.
-const MEMBERS_LEAST: usize = 3;
+pub const MEMBERS_LEAST: usize = 3;
 
 /// The other members' clocks.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@
 //! All are machines: events in, effects out. No clock, no network, and randomness only from a given seed.
 
 pub mod state;
+pub mod tag;
 pub mod admission;
 pub mod forming;
 pub mod detector;

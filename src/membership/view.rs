@@ -27,6 +27,8 @@ pub struct View {
     pub ring: Arc<Ring>,
     /// Rises with every change of the members; 0 while the node is in no cluster.
     pub epoch: u64,
+    /// What words are about ([`crate::settling`]); 0 while the node is in no cluster.
+    pub settling_tag: u64,
     /// The policies in force: capped by the number of members.
     pub policies: Policies,
     /// The policies as set.
@@ -41,6 +43,8 @@ pub struct View {
 pub struct Node {
     /// Its name for life.
     pub id: NodeId,
+    /// Which of its lives this is: its start number.
+    pub life: u64,
     /// The first 64 bits of it.
     pub tag: NodeTag,
     /// The host name or address under which others reach it.
@@ -77,6 +81,7 @@ impl View {
         let member = RingMember { id: me.id, zone: me.zone.clone(), weight: me.weight, joined: 1, left: None };
         let node = Node {
             id: me.id,
+            life: me.start_number,
             tag: me.id.tag(),
             host: me.host.clone(),
             port: me.port,
@@ -91,6 +96,7 @@ impl View {
             nodes: vec![node],
             ring: Arc::new(Ring::new(&[member], partitions)),
             epoch: 0,
+            settling_tag: 0,
             policies: policies.map(|policy| policy.capped(1)),
             configured: *policies,
             cluster_name: me.cluster_name.clone(),
@@ -112,6 +118,7 @@ impl View {
             me: nodes.iter().position(|node| node.id == me)?,
             ring,
             epoch: state.epoch(),
+            settling_tag: state.settling_tag(),
             policies: configured.map(|policy| policy.capped(nodes.len())),
             configured,
             cluster_name: state.cluster_name.clone(),
@@ -156,6 +163,7 @@ fn node(member: &Member, way: Option<(Arc<Link>, Arc<Health>)>) -> Node {
     let (link, health) = way.map_or_else(|| (None, Arc::default()), |(link, health)| (Some(link), health));
     Node {
         id: member.id,
+        life: member.start_number,
         tag: member.id.tag(),
         host: member.host.clone(),
         port: member.port,

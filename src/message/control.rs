@@ -15,6 +15,7 @@
 
 use crate::causality::{Hlc, NodeId, NodeTag};
 use crate::message::data_plane::CONTROL;
+use crate::message::settling::Report;
 use serde::{Deserialize, Serialize};
 
 /// The longest control message in bytes; a member map of a thousand nodes takes about 100 kB.
@@ -62,6 +63,8 @@ pub enum Control {
     Reach(u16),
     /// How far everyone has written, as far as this node knows.
     Reached(Reached),
+    /// A member's word and how far it is in the present round. No answer.
+    Report(Report),
 }
 
 /// How far everyone has written, as one node knows it.

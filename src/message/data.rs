@@ -3,7 +3,8 @@
 //! ```text
 //! request   0 (data), 0 (replicate), then until the end:
 //!             u8 0 read    key piece, digest of what the asker has (16)
-//!             u8 1 write   key piece, object piece, flag sync, u64 home (0: the receiver is a home itself)
+//!             u8 1 write   key piece, object piece, flag sync, u64 home (0: the receiver is a home itself),
+//!                          u64 the floor of the complete home it was read at, when it was read (0: read elsewhere)
 //! answers   one for each request, in order:
 //!             u8 0 same    what the asker has
 //!             u8 1 object  piece (an empty object when the replica holds nothing)
@@ -12,7 +13,7 @@
 //! ```
 
 use super::data_plane::{DATA, Question};
-use crate::causality::NodeTag;
+use crate::causality::{Hlc, NodeTag};
 use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u8, put_u64};
 use crate::key::{DATABASES, StorageKey};
 use crate::object::Object;
@@ -47,6 +48,9 @@ pub enum Request {
         sync: bool,
         /// The home this copy is meant for, when the receiver is only its fallback (§4.6).
         home: Option<NodeTag>,
+        /// What the copy's source knew to be settled when it was read there ([`crate::settling`]); zero: the source is no
+        /// complete home, or does not say.
+        floor: Hlc,
     },
 }
 
@@ -72,13 +76,14 @@ impl Requests {
         self.count += 1;
     }
 
-    /// Appends a write; `object` is the object's bytes.
-    pub fn write(&mut self, key: &StorageKey, object: &[u8], sync: bool, home: Option<NodeTag>) {
+    /// Appends a write; `object` is the object's bytes, `floor` that of [`Request::Write`].
+    pub fn write(&mut self, key: &StorageKey, object: &[u8], sync: bool, home: Option<NodeTag>, floor: Hlc) {
         put_u8(&mut self.bytes, WRITE);
         put_bytes(&mut self.bytes, key.as_bytes());
         put_bytes(&mut self.bytes, object);
         put_flag(&mut self.bytes, sync);
         put_u64(&mut self.bytes, home.map_or(0, |home| home.0));
+        put_u64(&mut self.bytes, floor.0);
         self.count += 1;
     }
 
@@ -106,7 +111,8 @@ pub fn read_requests(body: &Bytes) -> Result<Vec<Request>, Damaged> {
                 let object = reader.shared()?;
                 let sync = reader.flag()?;
                 let home = reader.u64()?;
-                Request::Write { key, object, sync, home: (home != 0).then_some(NodeTag(home)) }
+                let floor = Hlc(reader.u64()?);
+                Request::Write { key, object, sync, home: (home != 0).then_some(NodeTag(home)), floor }
             }
             _ => return Err(Damaged::Malformed("kind of request")),
         });
@@ -149,6 +155,9 @@ pub enum Refusal {
     Filling = 3,
     /// Its storage takes no writes now, or could not be read; nothing was changed.
     Unwritable = 4,
+    /// The copy may be older than something that was forgotten, and not every other home could be asked: nothing was
+    /// stored ([`crate::settling`]).
+    Old = 5,
 }
 
 impl Answer {
@@ -183,11 +192,19 @@ impl Answer {
                 1 => Refusal::Storage,
                 3 => Refusal::Filling,
                 4 => Refusal::Unwritable,
+                5 => Refusal::Old,
                 _ => Refusal::Malformed,
             }),
             _ => return Err(Damaged::Malformed("kind of answer")),
         })
     }
+}
+
+/// The body of these answers.
+pub fn answers_body(answers: &[Answer]) -> Vec<u8> {
+    let mut body = Vec::new();
+    answers.iter().for_each(|answer| answer.encode(&mut body));
+    body
 }
 
 /// Reads a body of exactly `count` answers.
@@ -233,7 +250,7 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Actor, Dot, Hlc};
+    use crate::causality::{Actor, Dot};
     use crate::object::Sibling;
     use proptest::prelude::*;
 
@@ -251,15 +268,21 @@ mod tests {
         object().encode(&mut bytes);
         let mut requests = Requests::default();
         requests.read(&key, Digest(12));
-        requests.write(&key, &bytes, true, Some(NodeTag(5)));
-        requests.write(&key, &bytes, false, None);
+        requests.write(&key, &bytes, true, Some(NodeTag(5)), Hlc(0));
+        requests.write(&key, &bytes, false, None, Hlc(77));
         let body = Bytes::from(requests.into_body());
         assert_eq!(&body[..2], &[DATA, Question::Replicate as u8]);
         let object = Bytes::from(bytes);
         let expected = vec![
             Request::Read { key: key.clone(), known: Digest(12) },
-            Request::Write { key: key.clone(), object: object.clone(), sync: true, home: Some(NodeTag(5)) },
-            Request::Write { key, object, sync: false, home: None },
+            Request::Write {
+                key: key.clone(),
+                object: object.clone(),
+                sync: true,
+                home: Some(NodeTag(5)),
+                floor: Hlc(0),
+            },
+            Request::Write { key, object, sync: false, home: None, floor: Hlc(77) },
         ];
         assert_eq!(read_requests(&body.slice(2..)), Ok(expected));
     }

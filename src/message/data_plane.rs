@@ -20,10 +20,12 @@ pub enum Question {
     Fill = 3,
     /// Sums of runs of tokens, or the keys of leaves: [`super::exchange`].
     Exchange = 4,
+    /// Answered, with nothing, once all that the asker had sent on this link is fsynced: [`super::settling`].
+    Durable = 5,
 }
 
-const ALL: [Question; 5] =
-    [Question::Replicate, Question::Forward, Question::Count, Question::Fill, Question::Exchange];
+const ALL: [Question; 6] =
+    [Question::Replicate, Question::Forward, Question::Count, Question::Fill, Question::Exchange, Question::Durable];
 
 impl Question {
     /// Reads the second byte.

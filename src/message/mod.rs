@@ -15,3 +15,4 @@ pub mod exchange;
 pub mod fill;
 pub mod forward;
 pub mod operation;
+pub mod settling;

@@ -18,7 +18,8 @@ use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
-use crate::repair::{exchange, fill, handoff, sweep};
+use crate::repair::settling::{self, FLOOR_FILE, Settler};
+use crate::repair::{exchange, fill, handoff, reap, sweep};
 use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
 use crate::storage::error::OpenError;
@@ -95,32 +96,46 @@ impl Node {
         if opened.lost {
             // Before any other node can ask: what is here answers no reads until it is filled up.
             replica.start_filling();
+            replica.floors_unknown();
         }
         replica.watch_reopening();
+        take_floor(&replica, &home)?;
         count_keys(&replica, &opened).await?;
+        replica.mark_all_past();
+        let newcomer = home.read_sealed(CLUSTER_FILE)?.is_none();
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
         let mut tasks = vec![renew_lease(replica.clone(), home.clone()), steer_background(replica.clone())];
         for socket in nodes {
             tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
         }
+        let settler = Settler::new(tag, peers.clone(), replica.clone());
         let membership = start_membership(&config, &opened, &replica, peers).await?;
-        let coordinator = Coordinator::new(membership.clone(), replica.clone(), config.request_timeout_ms);
+        let coordinator =
+            Coordinator::new(membership.clone(), replica.clone(), settler.clone(), config.request_timeout_ms);
         coordinator.set_hedge_percentile(config.hedge_percentile);
         replica.set_hint_bounds(hint_bounds(&config));
         desk.open(coordinator.clone());
+        let settling = settling::run(settler.clone(), membership.clone(), home.clone(), opened.lost);
+        tasks.push(tokio::spawn(settling));
         if !membership.is_formed() {
             tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
         }
         membership.formed().await;
+        if newcomer {
+            // Its clock may be behind: what it stamps must lie above all that was settled before it came.
+            settler.counted_in().await;
+            persist_lease(&replica, &home).await?;
+        }
         tasks.push(tokio::spawn(refill(membership.clone(), replica.clone(), home.clone())));
         membership.caught_up(CATCH_UP).await;
         tasks.push(tokio::spawn(sweep::run(replica.clone())));
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
+        tasks.push(tokio::spawn(reap::run(membership.clone(), replica.clone())));
         let id = opened.node_id;
         tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
         let pace = Arc::new(exchange::Pace::new(config.exchange_interval_ms));
-        tasks.push(tokio::spawn(exchange::run(membership.clone(), replica.clone(), pace.clone())));
+        tasks.push(tokio::spawn(exchange::run(membership.clone(), settler, replica.clone(), pace.clone())));
         let apply = apply_settings(coordinator.clone(), pace, log);
         let server = Server::new(coordinator.clone(), config, file, apply);
         let door = Door::open(clients, server.clone());
@@ -213,6 +228,21 @@ fn births_valid_from(home: &Home) -> Result<Hlc, FileError> {
     let saved = home.read_sealed(BIRTHS_FILE)?;
     let saved = saved.and_then(|saved| saved.try_into().ok().map(u64::from_le_bytes));
     Ok(Hlc(saved.unwrap_or_default()))
+}
+
+/// The highest mark that earlier lives wrote down.
+fn take_floor(replica: &Replica, home: &Home) -> Result<(), FileError> {
+    let saved = home.read_sealed(FLOOR_FILE)?.and_then(|saved| saved.try_into().ok());
+    replica.raise_floor(Hlc(saved.map_or(0, u64::from_le_bytes)));
+    Ok(())
+}
+
+/// Persists a lease at once, after the clock was put forward.
+async fn persist_lease(replica: &Replica, home: &Arc<Home>) -> Result<(), StartError> {
+    let (lease, home) = (replica.clock.next_lease(), home.clone());
+    tokio::task::spawn_blocking(move || home.write_lease(lease)).await??;
+    replica.clock.extend(lease);
+    Ok(())
 }
 
 async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), StartError> {

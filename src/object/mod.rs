@@ -24,6 +24,7 @@ pub mod encode;
 pub mod flush;
 mod merge;
 mod put;
+pub mod retire;
 pub mod record;
 pub mod request;
 

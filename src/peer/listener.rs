@@ -149,6 +149,7 @@ impl Hall {
             }
         }
         let (node, start_number, outbox) = (hello.node_id, hello.start_number, outbox.clone());
+        self.settings.seats.take(node, start_number);
         guests.insert(number, Guest { node, start_number, outbox });
         Seat { hall: self, number }
     }
@@ -205,6 +206,7 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         if let Some(guest) = self.hall.guests.lock().remove(&self.number) {
             guest.outbox.close();
+            self.hall.settings.seats.leave(guest.node, guest.start_number);
         }
     }
 }

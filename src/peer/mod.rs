@@ -22,6 +22,7 @@
 //! the checksum catches accidents, and neither stops somebody who can rewrite packets on the way.
 
 pub mod frame;
+pub mod seats;
 pub mod settings;
 pub mod handshake;
 pub mod outbox;

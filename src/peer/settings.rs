@@ -1,5 +1,6 @@
 //! What a node's links have in common: who it is, what it allows, and what it has counted.
 
+use super::seats::Seats;
 use crate::causality::NodeId;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -116,6 +117,8 @@ pub struct PeerSettings {
     pub limits: Limits,
     /// What it has counted.
     pub stats: PeerStats,
+    /// Who is connected to this node.
+    pub seats: Seats,
     random: Mutex<StdRng>,
 }
 
@@ -124,7 +127,7 @@ impl PeerSettings {
     /// [`PeerSettings::random_seed`].
     pub fn new(identity: Identity, limits: Limits, seed: [u8; 32]) -> PeerSettings {
         let random = Mutex::new(StdRng::from_seed(seed));
-        PeerSettings { identity, limits, stats: PeerStats::default(), random }
+        PeerSettings { identity, limits, stats: PeerStats::default(), seats: Seats::default(), random }
     }
 
     /// A seed from the operating system.

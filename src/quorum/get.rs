@@ -2,6 +2,7 @@
 
 use super::latency::rank;
 use super::{Candidate, Candidates, TooFew, Verdict, countable};
+use crate::causality::Hlc;
 use crate::key::StorageKey;
 use crate::object::Object;
 use crate::object::digest::Digest;
@@ -19,6 +20,8 @@ pub struct Wanted {
     pub sloppy: bool,
     /// How replicas' answers are merged.
     pub conflict: Conflict,
+    /// Everything at or below is on the disks of all homes ([`crate::settling`]).
+    pub floor: Hlc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,10 @@ pub struct Get {
     states: SmallVec<[State; 4]>,
     wanted: Wanted,
     merged: Object,
+    /// What fallbacks hold, as long as no home has answered.
+    loans: Vec<(u16, Object)>,
+    lent: bool,
+    me: u16,
 }
 
 impl Get {
@@ -66,7 +73,7 @@ impl Get {
             return Err(TooFew { reachable, needed: wanted.r });
         }
         let states = candidates.iter().map(|_| State::Idle).collect();
-        let mut get = Get { candidates, states, wanted, merged: Object::default() };
+        let mut get = Get { candidates, states, wanted, merged: Object::default(), loans: Vec::new(), lent: false, me };
         let mut asks = Asks::new();
         let mine = get.candidates.iter().position(|candidate| candidate.node == me && get.may_ask(candidate));
         if let Some(at) = mine.filter(|at| get.candidates[*at].home || get.stands_in(*at)) {
@@ -86,11 +93,56 @@ impl Get {
             Some(_) => Digest::default(),
             None => own,
         };
+        let first_home = self.candidates[at].home && !self.home_answered();
         self.states[at] = State::Answered(digest);
+        if first_home {
+            self.begin_with(object);
+        } else if self.candidates[at].home {
+            self.take(object);
+        } else if let Some(object) = object.filter(|object| !object.is_empty()) {
+            self.lent = true;
+            if self.home_answered() {
+                self.take_loan(object);
+            } else {
+                // While no home has answered, it is all there is.
+                self.loans.push((node, object.clone()));
+                self.take(Some(object));
+            }
+        }
+    }
+
+    /// The first home has answered: what is on loan is judged by that. `None`: it has what this node has on loan.
+    fn begin_with(&mut self, object: Option<Object>) {
+        let loans = std::mem::take(&mut self.loans);
+        let own = || loans.iter().find(|(node, _)| *node == self.me).map(|(_, own)| own.clone());
+        let object = object.or_else(own);
+        self.merged = Object::default();
+        self.take(object);
+        loans.into_iter().for_each(|(_, loan)| self.take_loan(loan));
+    }
+
+    fn take(&mut self, object: Option<Object>) {
         if let Some(object) = object {
             let merged = std::mem::take(&mut self.merged);
             self.merged = merged.merge(object, self.wanted.conflict);
         }
+    }
+
+    /// A fallback's copy may be older than what all homes have forgotten: what every home must have, and this one does not,
+    /// is no more.
+    fn take_loan(&mut self, mut loan: Object) {
+        loan.drop_forgotten(self.wanted.floor, &self.merged);
+        self.take(Some(loan));
+    }
+
+    fn home_answered(&self) -> bool {
+        let answered = |(candidate, state): (&Candidate, &State)| candidate.home && matches!(state, State::Answered(_));
+        self.candidates.iter().zip(&self.states).any(answered)
+    }
+
+    /// Whether any copy of a fallback is in it.
+    pub fn has_loans(&self) -> bool {
+        self.lent
     }
 
     /// A replica refused, broke off, or is too late: whom to ask instead.
@@ -212,14 +264,14 @@ impl Get {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Actor, Dot, Hlc, NodeTag};
+    use crate::causality::{Actor, Dot, NodeTag};
     use crate::object::Sibling;
     use crate::quorum::candidates;
     use bytes::Bytes;
     use proptest::prelude::*;
 
     fn wanted(r: u8, sloppy: bool) -> Wanted {
-        Wanted { n: 3, r, sloppy, conflict: Conflict::Siblings }
+        Wanted { n: 3, r, sloppy, conflict: Conflict::Siblings, floor: Hlc(0) }
     }
 
     fn key() -> StorageKey {

@@ -170,6 +170,19 @@ impl Put {
         self.wanted.w
     }
 
+    /// Whether a node is a home of the key.
+    pub fn is_home(&self, node: u16) -> bool {
+        self.position(node).is_some_and(|at| self.candidates[at].home)
+    }
+
+    /// The homes that were not even sent the write.
+    pub fn homes_left_out(&self) -> impl Iterator<Item = u16> {
+        let left_out = |(candidate, state): (&Candidate, &State)| {
+            (candidate.home && matches!(state, State::Failed | State::Idle)).then_some(candidate.node)
+        };
+        self.candidates.iter().zip(&self.states).filter_map(left_out)
+    }
+
     /// Whether another node could still be asked in the place of one that is late.
     pub fn has_spare(&self) -> bool {
         let spare =

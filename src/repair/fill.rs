@@ -8,6 +8,7 @@
 //!   up themselves give what they have and count only when *all* other homes have answered: there is no more to be had.
 //! - Pages are bounded, asked one at a time, and asked again when a home is away; a partition done stays done.
 
+use crate::causality::Hlc;
 use crate::key::Partition;
 use crate::membership::Membership;
 use crate::membership::view::View;
@@ -103,6 +104,9 @@ async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Parti
     let mut copied = Copied::Whole;
     loop {
         let body = FillRequest { partition: partition.0, after: after.take() }.into_body();
+        let _ticket = replica.under_way.ticket();
+        // Nothing can be forgotten that this node is still to be given: its floor stands still.
+        let floor = replica.floor().max(Hlc(1));
         let Ok(answer) = link.ask(body, PAGE_TIMEOUT).await else { return Ok(Copied::Broken) };
         let Ok(page) = Page::read(&answer) else { return Ok(Copied::Broken) };
         replica.background.take(answer.len() as u64).await;
@@ -111,20 +115,24 @@ async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Parti
         if page.filling {
             copied = Copied::Filling;
         }
-        store(replica, view, page).await?;
+        let floor = if page.filling { Hlc(0) } else { floor };
+        store(replica, view, page, floor).await?;
         if !more || after.is_none() {
             return Ok(copied);
         }
     }
 }
 
-async fn store(replica: &Arc<Replica>, view: &View, page: Page) -> Result<(), NotFilled> {
+async fn store(replica: &Arc<Replica>, view: &View, page: Page, floor: Hlc) -> Result<(), NotFilled> {
     let mut batch = Batch::new();
     for (key, object) in page.objects {
         let Ok(object) = Object::decode(&object) else { continue };
         let conflict = view.policies[usize::from(key.database())].conflict;
-        let merged = replica.merge(&mut batch, &key, object, conflict, None);
-        merged.map_err(|refusal: Refusal| NotFilled::Storage(format!("{refusal:?}")))?;
+        match replica.merge(&mut batch, &key, object, floor, conflict, None) {
+            // It stays where it is, at a home that fills up itself: the complete ones decide.
+            Ok(()) | Err(Refusal::Old | Refusal::Filling) => {}
+            Err(refusal) => return Err(NotFilled::Storage(format!("{refusal:?}"))),
+        }
     }
     let (told, hear) = oneshot::channel();
     // Fsynced: once the last partition is filled, the loss is forgotten.

@@ -8,7 +8,7 @@
 //! - Nothing is let go of when the members changed while a page was under way: who is home may have changed with them.
 //! - Reading and deleting happen on threads that may block; one page at a time for each home, see [`crate::handoff`].
 
-use crate::causality::NodeTag;
+use crate::causality::{Hlc, NodeTag};
 use crate::handoff::{End, Handoff, Page, Settings};
 use crate::key::StorageKey;
 use crate::membership::Membership;
@@ -120,6 +120,7 @@ pub(super) fn is_reachable(view: &View, home: NodeTag) -> bool {
 /// Carries one page: reads, sends, deletes.
 async fn carry(membership: Arc<Membership>, replica: Arc<Replica>, page: Page) -> End {
     replica.writable().await;
+    let _ticket = replica.under_way.ticket();
     let reader = replica.clone();
     let read = spawn_blocking(move || reader.kept_for(page.home, page.after.as_ref(), PAGE_KEYS, PAGE_BYTES)).await;
     let KeptPage { kept, damaged, last } = match read {
@@ -182,7 +183,8 @@ async fn send(view: &View, kept: &[Kept]) -> Sent {
         let Some(object) = copy.object() else { continue };
         for node in targets(view, copy) {
             let frame = frames.entry(node).or_default();
-            frame.requests.write(&copy.key, &object, true, None);
+            // A copy kept for others may be older than anything at its homes.
+            frame.requests.write(&copy.key, &object, true, None, Hlc(0));
             frame.copies.push(at);
             sent.bytes += object.len() as u64;
         }
@@ -305,6 +307,7 @@ mod tests {
         let members: Vec<RingMember> = ids.iter().map(member).collect();
         let node = |id: NodeId| Node {
             id,
+            life: 1,
             tag: id.tag(),
             host: String::new(),
             port: 0,
@@ -320,6 +323,7 @@ mod tests {
             nodes: ids.into_iter().map(node).collect(),
             ring: Arc::new(Ring::new(&members, Partitions::new(16).unwrap())),
             epoch: 1,
+            settling_tag: 1,
             policies,
             configured: policies,
             cluster_name: String::new(),

@@ -12,9 +12,13 @@
 //! [`exchange`] is what goes on all the time besides: two homes find out where they differ, and make that equal.
 //!
 //! [`sweep`] frees what was flushed.
+//!
+//! [`settling`] finds out what every home has for good, and [`reap`] forgets what that covers.
 
+pub mod settling;
 pub mod exchange;
 pub mod fill;
 pub mod handoff;
 pub mod strays;
 pub mod sweep;
+pub mod reap;

@@ -3,6 +3,7 @@
 use super::time::ClusterTime;
 use crate::causality::clock::LeaseSpent;
 use crate::causality::{Hlc, HybridClock, NodeId};
+use crate::gossip::clocks::MEMBERS_LEAST;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -99,6 +100,18 @@ impl NodeClock {
         heard > clock.last() && clock.hear(now_ms, heard) && clock.drifts() % 1000 == 1
     }
 
+    /// The clock's reading: every stamp given from now on is above what this returns. It goes on to the present, unless the
+    /// cluster's time is not known yet where it could be: this node's own may be wrong.
+    pub fn advance(&self, members: usize) -> Hlc {
+        let now_ms = if self.time.is_known() || members < MEMBERS_LEAST { self.now_ms() } else { 0 };
+        self.stamps.lock().advance(now_ms)
+    }
+
+    /// Stamps nothing at or below this from now on.
+    pub fn raise(&self, above: Hlc) {
+        self.stamps.lock().raise(above);
+    }
+
     /// The last stamp.
     pub fn last(&self) -> Hlc {
         self.stamps.lock().last()
@@ -122,6 +135,11 @@ impl NodeClock {
         self.stamps.lock().extend(lease);
         self.lacking.store(false, Ordering::Release);
         self.renewed.notify_waiters();
+    }
+
+    /// `max-clock-drift-ms`.
+    pub fn drift_ms_max(&self) -> u64 {
+        self.stamps.lock().drift_ms_max()
     }
 
     /// Sets `max-clock-drift-ms`.

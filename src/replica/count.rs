@@ -67,37 +67,41 @@ impl Replica {
         self.counts.clear();
         self.trees.clear();
         self.flushes.seen.clear();
+        self.past.set_tombstones(0);
         self.store.scan(Space::Objects, &[], None, &mut |key, value| {
             if let Some((key, object)) = decode(key, value) {
                 self.counts.change(&key, (false, false), weight(&object));
                 self.trees.change(&key, &Object::default(), &object);
                 self.flushes.seen.note(key.database(), &object, self.tag);
+                self.past.change(&Object::default(), &object);
             }
             ControlFlow::Continue(())
         })
     }
 
     /// The counters as bytes, for a file written at a clean stop: pairs of keys and expires as i64, by slot, then
-    /// database.
+    /// database; the tombstones, i64.
     pub fn counts_saved(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for cell in &self.counts.cells {
             put_i64(&mut out, cell.keys.load(Ordering::Relaxed));
             put_i64(&mut out, cell.expires.load(Ordering::Relaxed));
         }
+        put_i64(&mut out, self.past.tombstones());
         out
     }
 
     /// Takes the counters of a clean stop. A damaged or foreign file is an error: count instead.
     pub fn counts_restored(&self, saved: &[u8]) -> Result<(), Damaged> {
         let mut reader = Reader::new(saved);
-        if saved.len() != self.counts.cells.len() * 16 {
+        if saved.len() != self.counts.cells.len() * 16 + 8 {
             return Err(codec::Damaged::Malformed("number of slots"));
         }
         for cell in &self.counts.cells {
             cell.keys.store(reader.i64()?, Ordering::Relaxed);
             cell.expires.store(reader.i64()?, Ordering::Relaxed);
         }
+        self.past.set_tombstones(reader.i64()?);
         reader.finish()
     }
 

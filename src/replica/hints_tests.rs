@@ -114,7 +114,7 @@ fn a_hint_on_its_way_keeps_the_record() {
     let object = replica.read(&key()).unwrap();
     // A second coordinator sends the same object for another home; its batch is not submitted yet.
     let mut batch = Batch::new();
-    replica.merge(&mut batch, &key(), object, Conflict::Siblings, Some(B)).unwrap();
+    replica.merge(&mut batch, &key(), object, Hlc(0), Conflict::Siblings, Some(B)).unwrap();
     assert!(give_back(&replica, &kept(&replica, A)[0], false));
     assert!(holds(&replica));
     replica.submit(batch, false, Box::new(|_| {}));

@@ -28,6 +28,8 @@ pub mod strays;
 pub mod time;
 pub mod tree;
 pub mod turn;
+pub mod underway;
+pub mod past;
 pub mod write;
 
 #[cfg(test)]
@@ -52,10 +54,12 @@ use count::Counts;
 use filling::Filling;
 use flush::Flushes;
 use hints::Hints;
+use past::Past;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tree::Trees;
 use turn::Turn;
+use underway::UnderWay;
 
 /// What this node did with its copies since it started.
 #[derive(Debug, Default)]
@@ -82,6 +86,10 @@ pub struct ReplicaStats {
     pub keys_repaired: AtomicU64,
     /// Bytes of questions and answers of the comparisons that this node began, repairs included.
     pub exchange_bytes: AtomicU64,
+    /// Siblings of old copies that were not taken in, because every other home had forgotten them.
+    pub resurrections_refused: AtomicU64,
+    /// Records deleted because all they held were settled tombstones and expired values.
+    pub tombstones_reaped: AtomicU64,
 }
 
 /// This node's copies. Shared by all who read and write them.
@@ -96,6 +104,8 @@ pub struct Replica {
     losses_seen: AtomicU64,
     siblings_max: AtomicU32,
     filling: Filling,
+    floor: AtomicU64,
+    floors_unknown: AtomicBool,
     counts: Counts,
     hints: Hints,
     flushes: Flushes,
@@ -105,6 +115,10 @@ pub struct Replica {
     pub turn: Turn,
     /// What work in the background draws from.
     pub background: Background,
+    /// Requests and copies that are under way from here.
+    pub under_way: UnderWay,
+    /// Where something may be forgotten some day.
+    pub past: Past,
     /// Counters for INFO.
     pub stats: ReplicaStats,
 }
@@ -127,12 +141,16 @@ impl Replica {
             losses_seen: AtomicU64::new(0),
             siblings_max: AtomicU32::new(siblings_max),
             filling: Filling::default(),
+            floor: AtomicU64::new(0),
+            floors_unknown: AtomicBool::new(false),
             counts: Counts::default(),
             hints: Hints::default(),
             flushes: Flushes::default(),
             trees: Trees::default(),
             turn: Turn::default(),
             background: Background::default(),
+            under_way: UnderWay::default(),
+            past: Past::default(),
             stats: ReplicaStats::default(),
         }
     }
@@ -144,6 +162,38 @@ impl Replica {
         let mut record = Record::decode(&bytes).map_err(|damage| self.note_damage(key, &damage))?;
         self.flushes.bury(key.database(), &mut record.object);
         Ok(record.object)
+    }
+
+    /// The highest mark this node has written down: everything at or below it is on the disks of all homes
+    /// ([`crate::settling`]).
+    pub fn floor(&self) -> Hlc {
+        Hlc(self.floor.load(Ordering::Acquire))
+    }
+
+    /// The floor that a copy read here now bears as this node's own, a home's: none while copies are missing here.
+    pub fn floor_borne(&self) -> Hlc {
+        if self.is_filling() { Hlc(0) } else { self.floor().max(Hlc(1)) }
+    }
+
+    /// A higher mark has been written down.
+    pub fn raise_floor(&self, floor: Hlc) {
+        self.floor.fetch_max(floor.0, Ordering::AcqRel);
+    }
+
+    /// Copies were lost, and with them perhaps what covered older ones: only copies of complete homes are taken in until
+    /// [`Replica::floors_known`].
+    pub fn floors_unknown(&self) {
+        self.floors_unknown.store(true, Ordering::Release);
+    }
+
+    /// The greatest floor of all members has been taken over.
+    pub fn floors_known(&self) {
+        self.floors_unknown.store(false, Ordering::Release);
+    }
+
+    /// Whether a copy that bears this floor can be judged here.
+    fn can_judge(&self, floor: Hlc) -> bool {
+        floor > Hlc(0) || !self.floors_unknown.load(Ordering::Acquire)
     }
 
     /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others

@@ -8,7 +8,7 @@ use super::clock::{NodeClock, wall_ms};
 use super::write::NotStored;
 use crate::causality::{Context, Hlc, NodeTag};
 use crate::key::{Partition, Partitions, StorageKey};
-use crate::message::data::{Answer, Refusal, Request, read_answers};
+use crate::message::data::{Answer, Refusal, Request, answers_body, read_answers};
 use crate::message::operation::{Basis, Failure, Put};
 use crate::object::Object;
 use crate::object::digest::Digest;
@@ -192,7 +192,7 @@ fn a_damaged_record_is_an_error_until_a_copy_replaces_it() {
     assert_eq!(replica.read(&key()), Err(Refusal::Damaged));
     assert_eq!(put(&replica, &value("b", Basis::Local)), Err(NotStored::Failed(Failure::Damaged)));
     let mut batch = Batch::new();
-    replica.merge(&mut batch, &key(), whole.clone(), Conflict::Siblings, None).unwrap();
+    replica.merge(&mut batch, &key(), whole.clone(), Hlc(0), Conflict::Siblings, None).unwrap();
     replica.submit(batch, false, Box::new(|_| {}));
     assert_eq!(replica.read(&key()).unwrap(), whole);
 }
@@ -224,7 +224,10 @@ fn serve(replica: &Arc<Replica>, requests: Vec<Request>) -> Vec<Answer> {
     let count = requests.len();
     let heard = Arc::new(Mutex::new(None));
     let told = heard.clone();
-    replica.serve(requests, &[Policy::default(); 16], move |reply| *told.lock().unwrap() = Some(reply));
+    replica.serve(requests, &[Policy::default(); 16], move |answers, old| {
+        assert!(old.is_empty());
+        *told.lock().unwrap() = Some(answers_body(&answers));
+    });
     let reply = heard.lock().unwrap().take().unwrap();
     read_answers(&Bytes::from(reply), count).unwrap()
 }
@@ -236,7 +239,8 @@ fn a_frame_is_served_in_order_and_reads_see_the_writes_before_them() {
     let object = source.read(&key()).unwrap();
     let mut bytes = Vec::new();
     object.encode(&mut bytes);
-    let write = Request::Write { key: key(), object: Bytes::from(bytes), sync: true, home: Some(NodeTag(9)) };
+    let write =
+        Request::Write { key: key(), object: Bytes::from(bytes), sync: true, home: Some(NodeTag(9)), floor: Hlc(0) };
     let read = |known: Digest| Request::Read { key: key(), known };
     let answers = serve(&target, vec![read(Digest(1)), write, read(Digest(1)), read(object.digest(&key()))]);
     let empty = Answer::Object(Object::default());

@@ -78,12 +78,7 @@ impl Trees {
     pub fn take_doubts(&self) -> Vec<Doubt> {
         let mut doubted = std::mem::take(&mut *self.doubted.lock());
         if self.all_doubted.swap(false, Ordering::AcqRel) {
-            let trees = self.databases.iter().enumerate().filter_map(|(database, tree)| Some((database, tree.get()?)));
-            doubted.extend(
-                trees.flat_map(|(database, tree)| {
-                    tree.leaves_held().into_iter().map(move |leaf| (database as u8, leaf))
-                }),
-            );
+            doubted.extend(self.leaves_held());
         }
         let doubt = |(database, leaf)| Doubt { database, leaf, changes: self.tree(database).changes(leaf) };
         doubted.into_iter().map(doubt).collect()
@@ -99,6 +94,14 @@ impl Trees {
     pub fn held(&self) -> u16 {
         let held = self.databases.iter().enumerate().filter(|(_, tree)| tree.get().is_some());
         held.fold(0, |held, (database, _)| held | 1 << database)
+    }
+
+    /// The leaves that hold something, with their databases.
+    pub(super) fn leaves_held(&self) -> Vec<(u8, u32)> {
+        let trees = self.databases.iter().enumerate().filter_map(|(database, tree)| Some((database, tree.get()?)));
+        let leaves =
+            |(database, tree): (usize, &Tree)| tree.leaves_held().into_iter().map(move |leaf| (database as u8, leaf));
+        trees.flat_map(leaves).collect()
     }
 
     pub(super) fn clear(&self) {

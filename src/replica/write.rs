@@ -22,6 +22,8 @@ pub struct Stored {
     pub object: Bytes,
     /// Its context: covers the write and all that was seen here.
     pub context: Context,
+    /// What the copy bears where it is sent: the floor of this node from before the write, if it is a complete home.
+    pub floor: Hlc,
 }
 
 /// What an expiry command sets.
@@ -61,7 +63,7 @@ impl Replica {
     ) -> Result<Stored, NotStored> {
         let _held = self.hints.hold(key, home);
         let stored =
-            self.change(batch, key, |replica, record| replica.apply_put(record, key, put, conflict, now_ms))?;
+            self.change(batch, key, |replica, record| replica.apply_put(record, key, put, (conflict, home), now_ms))?;
         self.note_hint(batch, key, home, stored.object.len(), now_ms);
         Ok(stored)
     }
@@ -78,7 +80,7 @@ impl Replica {
     ) -> Result<Stored, NotStored> {
         let _held = self.hints.hold(key, home);
         let stored = self.change(batch, key, |replica, record| {
-            let mut object = take_unraced(record, key, expiry.seen, conflict)?;
+            let mut object = replica.take_unraced(record, key, expiry.seen, conflict, home)?;
             let stamp = replica.stamp(now_ms, object.highest())?;
             object.expire(now_ms, stamp, expiry.at);
             Ok(Some(Record { birth: record.birth, object }))
@@ -87,16 +89,23 @@ impl Replica {
         Ok(stored)
     }
 
-    /// Takes in another replica's copy. A damaged record is replaced by it: the copy is at least something.
+    /// Takes in another replica's copy. A damaged record is replaced by it: the copy is at least something. `floor`: what
+    /// was settled where and when it was read; a lower one than a home's own, and the copy may be older than something
+    /// forgotten here: [`Refusal::Old`], and nothing was changed.
     pub fn merge(
         &self,
         batch: &mut Batch,
         key: &StorageKey,
         object: Object,
+        floor: Hlc,
         conflict: Conflict,
         home: Option<NodeTag>,
     ) -> Result<(), Refusal> {
         self.hear(&object);
+        let own_floor = if home.is_none() { self.floor() } else { Hlc(0) };
+        if home.is_none() && !self.can_judge(floor) {
+            return Err(Refusal::Filling);
+        }
         // Only copies kept for others are measured.
         let (bytes, now_ms) = home.map_or((0, 0), |_| (object.encoded_bytes(), wall_ms()));
         #[cfg(feature = "simulation")]
@@ -106,23 +115,23 @@ impl Replica {
         let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
             let mut object = object;
             self.flushes.bury(key.database(), &mut object);
-            let record = match old.as_ref().map(Record::decode).transpose() {
-                Ok(record) => record.unwrap_or_default(),
-                Err(damage) => {
-                    self.note_damage(key, &damage);
-                    Record::default()
-                }
-            };
-            let mut merged = record.object.clone();
-            self.flushes.bury(key.database(), &mut merged);
-            let merged = merged.merge(object, conflict);
-            if merged == record.object && old.is_some() {
-                return ((), None);
+            let read = old.as_ref().map(Record::decode).transpose();
+            let damaged = read.as_ref().map_err(|damage| self.note_damage(key, damage)).is_err();
+            let record = read.ok().flatten().unwrap_or_default();
+            let mut held = record.object.clone();
+            self.flushes.bury(key.database(), &mut held);
+            if floor < own_floor && object.has_forgotten(own_floor, &held) {
+                return (Err(Refusal::Old), None);
+            }
+            let merged = held.merge(object, conflict);
+            let brings_only_past = record.object.siblings.is_empty() && merged.is_past(own_floor);
+            if !damaged && ((merged == record.object && old.is_some()) || brings_only_past) {
+                return (Ok(()), None);
             }
             self.note_change(key, &record.object, &merged);
-            ((), Some(Record { birth: record.birth, object: merged }.encode()))
+            (Ok(()), Some(Record { birth: record.birth, object: merged }.encode()))
         });
-        merged.map_err(|error| refusal("storing a copy failed", &error))?;
+        merged.map_err(|error| refusal("storing a copy failed", &error))??;
         self.bury_since(flushed, batch, key);
         self.note_hint(batch, key, home, bytes, now_ms);
         Ok(())
@@ -177,7 +186,7 @@ impl Replica {
         record: &Record,
         key: &StorageKey,
         put: &Put,
-        conflict: Conflict,
+        (conflict, home): (Conflict, Option<NodeTag>),
         now_ms: u64,
     ) -> Result<Option<Record>, NotStored> {
         let requested = put.id.as_ref().map(|id| request_actor(key, id));
@@ -186,7 +195,7 @@ impl Replica {
         }
         let nothing = Context::new();
         let (mut object, given) = match &put.basis {
-            Basis::Seen(seen) => (take_unraced(record, key, seen, conflict)?, None),
+            Basis::Seen(seen) => (self.take_unraced(record, key, seen, conflict, home)?, None),
             Basis::Local => (record.object.clone(), None),
             Basis::Given(context) => (record.object.clone(), Some(context)),
             Basis::Nothing => (record.object.clone(), Some(&nothing)),
@@ -221,6 +230,24 @@ impl Replica {
         Ok(Some(Record { birth: Some(birth), object }))
     }
 
+    /// What is here together with what the command has seen, unless something is here that it has not seen, or it has seen
+    /// something that has been settled since and is not here any more.
+    fn take_unraced(
+        &self,
+        record: &Record,
+        key: &StorageKey,
+        seen: &Object,
+        conflict: Conflict,
+        home: Option<NodeTag>,
+    ) -> Result<Object, NotStored> {
+        if home.is_none() && seen.has_forgotten(self.floor(), &record.object) {
+            return Err(NotStored::Raced);
+        }
+        let whole = record.object.clone().merge(seen.clone(), conflict);
+        let same = whole.digest(key) == seen.digest(key) && seen.context.descends(&record.object.context);
+        if same { Ok(whole) } else { Err(NotStored::Raced) }
+    }
+
     fn check_siblings(&self, object: &Object) -> Result<(), Failure> {
         let limit = self.siblings_max.load(Ordering::Relaxed);
         match object.siblings.len() {
@@ -238,6 +265,10 @@ impl Replica {
         self.counts.change(key, weight(before), weight(after));
         self.trees.change(key, before, after);
         self.flushes.seen.note(key.database(), after, self.tag);
+        self.past.change(before, after);
+        if after.has_past() {
+            self.past.note(key);
+        }
         if after.siblings.len() > 1 {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
         }
@@ -245,7 +276,7 @@ impl Replica {
 }
 
 fn stored(bytes: &Bytes, record: &Record) -> Stored {
-    Stored { object: object_bytes(bytes), context: record.object.context.clone() }
+    Stored { object: object_bytes(bytes), context: record.object.context.clone(), floor: Hlc(0) }
 }
 
 /// What a client names, a context or an id, does not make an object's context longer than a client's context may be.
@@ -256,11 +287,4 @@ fn check_context(before: &Object, after: &Object, named: bool) -> Result<(), Fai
         return Err(Failure::ContextFull { limit: ENTRIES_MAX as u32 });
     }
     Ok(())
-}
-
-/// What is here together with what the command has seen, unless something is here that it has not seen.
-fn take_unraced(record: &Record, key: &StorageKey, seen: &Object, conflict: Conflict) -> Result<Object, NotStored> {
-    let whole = record.object.clone().merge(seen.clone(), conflict);
-    let same = whole.digest(key) == seen.digest(key) && seen.context.descends(&record.object.context);
-    if same { Ok(whole) } else { Err(NotStored::Raced) }
 }

@@ -2,6 +2,7 @@
 
 use super::Broken;
 use super::walk::Peer;
+use crate::causality::Hlc;
 use crate::key::StorageKey;
 use crate::message::data::{Answer, Refusal, Requests, read_answers};
 use crate::object::Object;
@@ -18,6 +19,8 @@ struct Differing {
     key: StorageKey,
     /// What the other holds; none: a damaged record, which what we hold replaces.
     theirs: Option<Object>,
+    /// This node's floor before the other was asked: what a complete home answers after that is no older.
+    floor: Hlc,
 }
 
 /// What is to be given to the other, and how many keys changed here.
@@ -26,10 +29,13 @@ struct Merged {
     changed: u64,
     /// Key, object's bytes, and whether the key changed here, too.
     give: Vec<(StorageKey, Vec<u8>, bool)>,
+    /// What those bear.
+    floor: Hlc,
 }
 
 /// Makes the keys equal; how many changed, here or there. Both have stored them when this ends well.
 pub(super) async fn mend(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<u64, Broken> {
+    let _ticket = peer.replica.under_way.ticket();
     let differing = look_again(peer, keys).await?;
     if differing.is_empty() {
         return Ok(0);
@@ -40,12 +46,13 @@ pub(super) async fn mend(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<u64, 
     let (told, hear) = oneshot::channel();
     peer.replica.submit(merged.batch, false, Box::new(move |result| drop(told.send(result))));
     hear.await.map_err(|_| crate::storage::error::StorageError::Stopped)??;
-    Ok(merged.changed + give(peer, merged.give).await?)
+    Ok(merged.changed + give(peer, merged.give, merged.floor).await?)
 }
 
 /// Those of the keys that differ now.
 async fn look_again(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<Vec<Differing>, Broken> {
     let replica = peer.replica.clone();
+    let floor = replica.floor().max(Hlc(1));
     let known = spawn_blocking(move || {
         let known = |key: StorageKey| {
             // A damaged record is as good as none: whatever the other holds replaces it.
@@ -62,8 +69,8 @@ async fn look_again(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<Vec<Differ
     for ((key, _), answer) in known.into_iter().zip(answers) {
         match answer {
             Answer::Same => {}
-            Answer::Object(theirs) => differing.push(Differing { key, theirs: Some(theirs) }),
-            Answer::Refused(Refusal::Damaged) => differing.push(Differing { key, theirs: None }),
+            Answer::Object(theirs) => differing.push(Differing { key, theirs: Some(theirs), floor }),
+            Answer::Refused(Refusal::Damaged) => differing.push(Differing { key, theirs: None, floor }),
             Answer::Refused(_) | Answer::Applied { .. } => return Err(Broken::Refused),
         }
     }
@@ -72,12 +79,16 @@ async fn look_again(peer: &Peer<'_>, keys: Vec<StorageKey>) -> Result<Vec<Differ
 
 /// Takes in what the other holds.
 fn merge(replica: &Arc<Replica>, differing: Vec<Differing>, conflict: Conflict) -> Result<Merged, Broken> {
-    let mut merged = Merged { batch: Batch::new(), changed: 0, give: Vec::new() };
-    for Differing { key, theirs } in differing {
+    let mut merged = Merged { batch: Batch::new(), changed: 0, give: Vec::new(), floor: replica.floor_borne() };
+    for Differing { key, theirs, floor } in differing {
         let before = replica.read(&key).map(|object| object.digest(&key));
         let digest = theirs.as_ref().map(|theirs| theirs.digest(&key));
         if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty()) {
-            replica.merge(&mut merged.batch, &key, theirs, conflict, None).map_err(|_| Broken::Refused)?;
+            replica.merge(&mut merged.batch, &key, theirs, floor, conflict, None).map_err(|refusal| match refusal {
+                // The floor has risen meanwhile: look again.
+                Refusal::Old => Broken::Moot,
+                _ => Broken::Refused,
+            })?;
         }
         // Damaged here and absent there: nothing to be done between these two.
         let Ok(object) = replica.read(&key) else { continue };
@@ -94,12 +105,12 @@ fn merge(replica: &Arc<Replica>, differing: Vec<Differing>, conflict: Conflict) 
 }
 
 /// Gives the other what it lacks; how many keys that were, not counting those that changed here, too.
-async fn give(peer: &Peer<'_>, give: Vec<(StorageKey, Vec<u8>, bool)>) -> Result<u64, Broken> {
+async fn give(peer: &Peer<'_>, give: Vec<(StorageKey, Vec<u8>, bool)>, floor: Hlc) -> Result<u64, Broken> {
     if give.is_empty() {
         return Ok(0);
     }
     let mut requests = Requests::default();
-    give.iter().for_each(|(key, object, _)| requests.write(key, object, false, None));
+    give.iter().for_each(|(key, object, _)| requests.write(key, object, false, None, floor));
     let answers = read_answers(&peer.ask(requests.into_body()).await?, give.len())?;
     if !answers.iter().all(|answer| matches!(answer, Answer::Applied { .. })) {
         return Err(Broken::Refused);

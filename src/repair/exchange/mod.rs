@@ -28,6 +28,7 @@ mod walk;
 use crate::causality::{NodeId, NodeTag};
 use crate::membership::Membership;
 use crate::membership::view::View;
+use crate::repair::settling::Settler;
 use crate::replica::Replica;
 use crate::world::{Instant, spawn_blocking};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,9 @@ use std::time::Duration;
 
 /// How long writes on their way are given to arrive, before a difference is believed.
 const ARRIVAL: Duration = Duration::from_millis(150);
+
+/// The pause after a comparison that settling waits for came to nothing.
+const AGAIN: Duration = Duration::from_millis(400);
 
 /// A member that failed is left out for so many intervals at most; the number doubles from one on.
 const REST_INTERVALS_MAX: u32 = 32;
@@ -79,10 +83,17 @@ enum Broken {
 }
 
 /// Compares for ever.
-pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>, pace: Arc<Pace>) {
+pub async fn run(membership: Arc<Membership>, settler: Arc<Settler>, replica: Arc<Replica>, pace: Arc<Pace>) {
     let mut round = Round::default();
+    let mut next = tokio::time::Instant::now() + pace.interval();
     loop {
-        tokio::time::sleep(pace.interval()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => next = tokio::time::Instant::now() + pace.interval(),
+            () = settler.compare_wanted() => {
+                compare_wanted(&membership, &settler, &replica).await;
+                continue;
+            }
+        }
         if replica.is_filling() || !replica.is_writable() {
             round = Round::default();
             continue;
@@ -104,6 +115,23 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>, pace: Arc<P
                 }
                 Err(Broken::Moot) => {}
                 Err(error) => tracing::info!(%id, %error, "an exchange was broken off; it is begun anew later"),
+            }
+        }
+    }
+}
+
+/// Compares with those whose answer to a write never came, or after a change of members: settling waits for it.
+async fn compare_wanted(membership: &Membership, settler: &Settler, replica: &Arc<Replica>) {
+    let Some((ticket, nodes)) = settler.to_compare().filter(|_| !replica.is_filling()) else { return };
+    let view = membership.view();
+    for tag in nodes {
+        let peer = view.index_of_tag(tag).filter(|peer| view.nodes[*peer].is_reachable());
+        let Some(peer) = peer else { continue };
+        match walk::walk(membership, replica, &view, peer).await {
+            Ok(_) => settler.compared(ticket, tag),
+            Err(error) => {
+                tracing::debug!(id = %view.nodes[peer].id, %error, "a comparison is begun anew later");
+                tokio::time::sleep(AGAIN).await;
             }
         }
     }

@@ -26,7 +26,7 @@ fn minted(node: u64, hlc: u64) -> Object {
 
 fn take_in(replica: &Arc<Replica>, key: &StorageKey, object: Object, conflict: Conflict) {
     let mut batch = Batch::new();
-    replica.merge(&mut batch, key, object, conflict, None).unwrap();
+    replica.merge(&mut batch, key, object, Hlc(0), conflict, None).unwrap();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
 }
 
@@ -136,7 +136,7 @@ fn a_node_stamps_above_its_own_line() {
 fn an_uncommitted_record_is_swept_too() {
     let replica = replica();
     let mut batch = Batch::new();
-    replica.merge(&mut batch, &key(), minted(9, 7), Conflict::Siblings, None).unwrap();
+    replica.merge(&mut batch, &key(), minted(9, 7), Hlc(0), Conflict::Siblings, None).unwrap();
     replica.draw_lines(&lines(0, &[(9, 7)]));
     sweep(&replica);
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));

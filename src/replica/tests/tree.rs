@@ -26,7 +26,7 @@ fn sum(replica: &Replica, database: u8) -> Sum {
 
 fn merge(replica: &Arc<Replica>, key: &StorageKey, object: Object) {
     let mut batch = Batch::new();
-    replica.merge(&mut batch, key, object, Conflict::Siblings, None).unwrap();
+    replica.merge(&mut batch, key, object, Hlc(0), Conflict::Siblings, None).unwrap();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
 }
 

@@ -1,0 +1,188 @@
+//! Forgetting what is settled (DESIGN "Settling"): below the floor every home has everything, so that nothing older can
+//! come from a home any more.
+//!
+//! # Contract
+//! - Nothing is forgotten unless the *whole* object, every dot, context entry, register and increment, lies at or below the
+//!   floor: an entry forgotten too early would let a sibling live again that it covered on another home.
+//! - Two homes that forget at different times hold the same values all the while.
+
+use super::{Object, Sibling};
+use crate::causality::{Actor, Hlc};
+
+/// What may be forgotten.
+#[derive(Clone, Copy)]
+pub struct Below<'a> {
+    /// Everything at or below is settled.
+    pub floor: Hlc,
+    /// Clocks may differ by so much: an expired value goes once the floor is further than that beyond its expiry.
+    pub drift_ms_max: u64,
+    /// Whether an actor is a member. Request ids are not; see [`Below::ids_from`].
+    pub is_member: &'a dyn Fn(&Actor) -> bool,
+    /// Context entries of request ids are kept from here on, so that a late retry is still recognised.
+    pub ids_from: Hlc,
+}
+
+impl Below<'_> {
+    fn forgets(&self, actor: &Actor, hlc: Hlc) -> bool {
+        hlc < self.ids_from || (self.is_member)(actor)
+    }
+
+    fn has_expired(&self, sibling: &Sibling) -> bool {
+        sibling.expiry.1.is_some_and(|at| self.floor.ms() > at.saturating_add(self.drift_ms_max))
+    }
+}
+
+impl Object {
+    /// Whether a reaper should look at this object again once it is settled: something in it may then be forgotten. A few
+    /// spare context entries are not worth writing the record anew.
+    pub fn has_past(&self) -> bool {
+        const ENTRIES_SPARE: usize = 3;
+        let passes = |sibling: &Sibling| sibling.value.is_none() || sibling.expiry.1.is_some();
+        let spare = if self.siblings.is_empty() { 0 } else { ENTRIES_SPARE };
+        self.siblings.iter().any(passes) || self.context.entries().len() > self.siblings.len() + spare
+    }
+
+    /// Whether there is nothing in it but a settled past: tombstones, all at or below the floor.
+    pub fn is_past(&self, floor: Hlc) -> bool {
+        self.siblings.iter().all(|sibling| sibling.value.is_none()) && self.is_settled(floor)
+    }
+
+    /// Whether every stamp in it lies at or below the floor.
+    pub fn is_settled(&self, floor: Hlc) -> bool {
+        // Most objects fall at the first dot.
+        self.siblings.first().is_none_or(|sibling| sibling.dot.hlc <= floor) && self.highest() <= floor
+    }
+
+    /// Forgets what is settled: expired values, context entries that name no sibling, a lone tombstone. Gives whether
+    /// anything was; an object that is empty afterwards need not be kept at all.
+    pub fn retire(&mut self, below: &Below<'_>) -> bool {
+        if !self.is_settled(below.floor) {
+            return false;
+        }
+        let (siblings, entries) = (self.siblings.len(), self.context.entries().len());
+        self.siblings.retain(|sibling| sibling.value.is_none() || !below.has_expired(sibling));
+        if self.siblings.iter().all(|sibling| sibling.value.is_none()) {
+            self.siblings.clear();
+        }
+        let named = |actor: &Actor| self.siblings.iter().any(|sibling| sibling.dot.actor == *actor);
+        let kept = |(actor, hlc): &&(Actor, Hlc)| named(actor) || !below.forgets(actor, *hlc);
+        self.context = self.context.entries().iter().filter(kept).copied().collect();
+        (siblings, entries) != (self.siblings.len(), self.context.entries().len())
+    }
+
+    /// Takes out the siblings at or below the floor that `held` neither has nor has seen: what an old copy brings of a past
+    /// that may have been forgotten. Gives how many those are.
+    pub fn drop_forgotten(&mut self, floor: Hlc, held: &Object) -> usize {
+        let before = self.siblings.len();
+        self.siblings.retain(|sibling| !is_forgotten(sibling, floor, held));
+        before - self.siblings.len()
+    }
+
+    /// Whether [`Object::drop_forgotten`] would take any out.
+    pub fn has_forgotten(&self, floor: Hlc, held: &Object) -> bool {
+        self.siblings.iter().any(|sibling| is_forgotten(sibling, floor, held))
+    }
+}
+
+fn is_forgotten(sibling: &Sibling, floor: Hlc, held: &Object) -> bool {
+    // Covered ones are no danger: merging drops them. Those that are held are covered, too.
+    sibling.dot.hlc <= floor && !held.context.covers(&sibling.dot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Dot, NodeTag};
+    use crate::policy::Conflict;
+    use bytes::Bytes;
+
+    fn actor(node: u64) -> Actor {
+        Actor { node: NodeTag(node), birth: Hlc(1) }
+    }
+
+    fn sibling(node: u64, hlc: u64, value: Option<&'static str>) -> Sibling {
+        let value = value.map(|value| Bytes::from_static(value.as_bytes()));
+        Sibling::new(Dot { hlc: Hlc(hlc), actor: actor(node) }, NodeTag(node), value, None)
+    }
+
+    fn below(floor: u64) -> Below<'static> {
+        Below { floor: Hlc(floor), drift_ms_max: 500, is_member: &|actor| actor.node.0 < 100, ids_from: Hlc(0) }
+    }
+
+    fn overwritten(writes: &[(u64, u64, Option<&'static str>)]) -> Object {
+        let mut object = Object::default();
+        writes.iter().for_each(|(node, hlc, value)| object.overwrite(sibling(*node, *hlc, *value)));
+        object
+    }
+
+    #[test]
+    fn a_lone_tombstone_goes_with_its_whole_past_and_not_before_all_of_it_is_settled() {
+        let mut object = overwritten(&[(1, 5, Some("x")), (2, 9, None)]);
+        assert!(!object.retire(&below(8)));
+        assert_eq!(
+            object.context.entries().len(),
+            2,
+            "facts: a whole object goes below the floor before its context shrinks"
+        );
+        assert!(object.retire(&below(9)));
+        assert!(object.is_empty());
+    }
+
+    #[test]
+    fn a_value_keeps_what_names_it_and_forgets_who_wrote_before() {
+        let mut object = overwritten(&[(1, 5, Some("x")), (2, 9, Some("y"))]);
+        assert!(object.retire(&below(20)));
+        assert_eq!(object.context.entries(), [(actor(2), Hlc(9))]);
+        assert_eq!(object.siblings.len(), 1);
+        assert!(!object.retire(&below(20)));
+    }
+
+    #[test]
+    fn a_tombstone_beside_a_value_stays_so_that_homes_do_not_differ_for_long() {
+        let mut object = overwritten(&[(1, 5, None)]);
+        object.put(&Default::default(), sibling(2, 7, Some("y")), Conflict::Siblings);
+        assert!(!object.retire(&below(20)));
+        assert_eq!(object.siblings.len(), 2);
+    }
+
+    #[test]
+    fn an_expired_value_goes_when_the_floor_is_past_its_expiry_and_every_clocks_drift() {
+        let mut object = Object::default();
+        let mut value = sibling(1, 5, Some("x"));
+        value.expiry = (Hlc(5), Some(1000));
+        object.overwrite(value);
+        assert!(!object.retire(&below(1500 << 16)));
+        assert!(object.retire(&below(1501 << 16)));
+        assert!(object.is_empty());
+    }
+
+    #[test]
+    fn a_register_or_an_increment_above_the_floor_keeps_all() {
+        let mut object = overwritten(&[(1, 5, None)]);
+        object.siblings[0].expiry = (Hlc(30), None);
+        assert!(!object.retire(&below(20)));
+        let mut object = overwritten(&[(1, 5, None)]);
+        object.siblings[0].increments.push((actor(2), Hlc(30), 1));
+        assert!(!object.retire(&below(20)));
+    }
+
+    #[test]
+    fn a_request_id_is_remembered_for_its_time() {
+        let mut object = overwritten(&[(777, 5, Some("x")), (2, 9, Some("y"))]);
+        assert!(!object.retire(&Below { ids_from: Hlc(3), ..below(20) }));
+        assert!(object.retire(&Below { ids_from: Hlc(6), ..below(20) }));
+        assert_eq!(object.context.entries(), [(actor(2), Hlc(9))]);
+    }
+
+    #[test]
+    fn an_old_copy_brings_only_what_is_new_or_known() {
+        let held = overwritten(&[(1, 5, Some("known"))]);
+        let mut old = overwritten(&[(1, 5, Some("known"))]);
+        old.put(&Default::default(), sibling(2, 8, Some("forgotten")), Conflict::Siblings);
+        old.put(&Default::default(), sibling(3, 30, Some("new")), Conflict::Siblings);
+        assert!(old.has_forgotten(Hlc(10), &held) && !old.has_forgotten(Hlc(7), &held));
+        assert_eq!(old.drop_forgotten(Hlc(10), &held), 1);
+        let left: Vec<_> = old.siblings.iter().map(|sibling| sibling.dot.hlc.0).collect();
+        assert_eq!(left, [5, 30]);
+    }
+}

@@ -1,0 +1,82 @@
+//! The reaper: forgets what is settled, in the background (DESIGN "Settling").
+//!
+//! # Contract
+//! - Only what lies at or below this node's floor, only of keys it is a complete home of, and only while it keeps no copies
+//!   for others: such a copy is the last thing that may still need what is forgotten here.
+//! - It draws from the budget of the background, rests as long as it works, and comes ever more seldom when it finds
+//!   nothing.
+
+use crate::causality::{Actor, Hlc};
+use crate::key::{DATABASES, StorageKey};
+use crate::membership::Membership;
+use crate::membership::view::View;
+use crate::object::retire::Below;
+use crate::replica::Replica;
+use crate::replica::past::Reaped;
+use crate::storage::error::StorageError;
+use crate::world::spawn_blocking;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The pause between two passes: after one that reaped something, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// So many leaves are looked at in one go.
+const LEAVES: usize = 256;
+/// How long a request id is remembered after its write is settled, so that a late retry is no second write.
+pub const ID_MEMORY_MS: u64 = 60 * 60 * 1000;
+
+/// Reaps for ever.
+pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
+    let mut pause = PAUSE.0;
+    let mut floor = Hlc(0);
+    loop {
+        sleep(pause).await;
+        let rising = replica.floor() > floor;
+        if !rising || replica.is_filling() || replica.store().stats().hints > 0 {
+            continue;
+        }
+        floor = replica.floor();
+        match pass(&membership, &replica, floor).await {
+            Ok(0) => pause = (pause * 2).min(PAUSE.1),
+            Ok(_) => pause = PAUSE.0,
+            Err(error) => tracing::warn!(%error, "what is settled could not be forgotten; it is tried again"),
+        }
+    }
+}
+
+/// Looks at every marked leaf once; how many records changed.
+async fn pass(membership: &Membership, replica: &Arc<Replica>, floor: Hlc) -> Result<u64, StorageError> {
+    let mut records = 0;
+    for database in 0..DATABASES {
+        for leaves in replica.past.leaves(database).chunks(LEAVES) {
+            replica.writable().await;
+            let begun = Instant::now();
+            let (view, reaper, leaves) = (membership.view(), replica.clone(), leaves.to_vec());
+            let reaping = spawn_blocking(move || reap(&reaper, &view, database, &leaves, floor));
+            let reaped = reaping.await.map_err(|_| StorageError::Stopped)??;
+            records += reaped.records;
+            replica.background.take(reaped.bytes).await;
+            sleep(begun.elapsed()).await;
+        }
+    }
+    Ok(records)
+}
+
+fn reap(replica: &Arc<Replica>, view: &View, database: u8, leaves: &[u32], floor: Hlc) -> Result<Reaped, StorageError> {
+    let n = usize::from(view.policies[usize::from(database)].n);
+    let may = |key: &StorageKey| {
+        let homes = view.ring.homes(view.ring.partitions().of(key.token()), n);
+        homes.iter().any(|home| usize::from(*home) == view.me)
+    };
+    let is_member = |actor: &Actor| view.index_of_tag(actor.node).is_some();
+    let below = Below {
+        floor,
+        drift_ms_max: replica.clock.drift_ms_max(),
+        is_member: &is_member,
+        ids_from: Hlc::from_ms(floor.ms().saturating_sub(ID_MEMORY_MS)),
+    };
+    let (batch, reaped) = replica.reap(database, leaves, &below, &may)?;
+    replica.submit(batch, false, Box::new(drop));
+    Ok(reaped)
+}
