@@ -128,7 +128,10 @@ async fn compare_wanted(membership: &Membership, settler: &Settler, replica: &Ar
         let peer = view.index_of_tag(tag).filter(|peer| view.nodes[*peer].is_reachable());
         let Some(peer) = peer else { continue };
         match walk::walk(membership, replica, &view, peer).await {
-            Ok(_) => settler.compared(ticket, tag),
+            Ok(_) => {
+                replica.stats.exchanges.fetch_add(1, Ordering::Relaxed);
+                settler.compared(ticket, tag);
+            }
             Err(error) => {
                 tracing::debug!(id = %view.nodes[peer].id, %error, "a comparison is begun anew later");
                 tokio::time::sleep(AGAIN).await;
