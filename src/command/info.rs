@@ -280,7 +280,7 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "tombstones": replica.past.tombstones(),
         "tombstones_reaped": replica.stats.tombstones_reaped.load(Relaxed),
         "resurrections_refused": replica.stats.resurrections_refused.load(Relaxed),
-        "mark_lag_ms": settling::lag_ms(settled.mark, replica.clock.now_ms()).map_or(-1, |lag| lag as i64),
+        "mark_lag_ms": settling::lag_ms(settled.mark, replica.clock.last()).map_or(-1, |lag| lag as i64),
         "mark_held_by": holder,
         "settling_round": u8::from(settled.in_round),
         "clock_drift_ms_max": replica.clock.drift_ms_seen(),

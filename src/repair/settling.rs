@@ -112,8 +112,12 @@ impl Settler {
     }
 }
 
-/// Returns once everything taken in so far is fsynced; false: it could not be.
+/// Returns once everything taken in so far is fsynced; false: it could not be, or some of it was lost and is not made good.
 async fn fsynced(replica: &Arc<Replica>) -> bool {
+    fsync(replica).await && !replica.is_filling()
+}
+
+async fn fsync(replica: &Arc<Replica>) -> bool {
     let Some(committed) = commit_nothing(replica, false).await else { return false };
     if committed.durable || timeout(SYNC_PATIENCE, replica.store().durable(committed.number)).await.is_ok() {
         return true;
@@ -180,7 +184,9 @@ impl Driver {
         let word = machine.report(Hlc(0)).word;
         machine.step(facts);
         if machine.wanted() == Wanted::Draw {
-            let upto = replica.clock.advance(view.nodes.len());
+            // Time itself need be settled only where something waits for it to pass.
+            let waits = replica.past.is_any() && !machine.in_round();
+            let upto = if waits { replica.clock.advance(view.nodes.len()) } else { replica.clock.last() };
             replica.under_way.change();
             machine.drawn(upto);
         }
@@ -285,7 +291,7 @@ impl Driver {
     }
 }
 
-/// How far a mark lies behind the time, in milliseconds; none while there is no mark.
-pub fn lag_ms(mark: Hlc, now_ms: u64) -> Option<u64> {
-    (mark > Hlc(0)).then(|| now_ms.saturating_sub(mark.ms()))
+/// How far a mark lies behind the last stamp, in milliseconds; none while there is no mark.
+pub fn lag_ms(mark: Hlc, last: Hlc) -> Option<u64> {
+    (mark > Hlc(0)).then(|| last.ms().saturating_sub(mark.ms()))
 }

@@ -100,8 +100,8 @@ impl NodeClock {
         heard > clock.last() && clock.hear(now_ms, heard) && clock.drifts() % 1000 == 1
     }
 
-    /// The clock's reading: every stamp given from now on is above what this returns. It goes on to the present, unless the
-    /// cluster's time is not known yet where it could be: this node's own may be wrong.
+    /// Goes on to the present, unless the cluster's time is not known yet where it could be (this node's own may be wrong).
+    /// Every stamp given from now on is above what this returns.
     pub fn advance(&self, members: usize) -> Hlc {
         let now_ms = if self.time.is_known() || members < MEMBERS_LEAST { self.now_ms() } else { 0 };
         self.stamps.lock().advance(now_ms)
