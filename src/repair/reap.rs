@@ -33,7 +33,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
     loop {
         sleep(pause).await;
         let rising = replica.floor() > floor;
-        if !rising || replica.is_filling() || replica.store().stats().hints > 0 {
+        if !rising || replica.is_filling() || replica.keeps_copies() {
             continue;
         }
         floor = replica.floor();

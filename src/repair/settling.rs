@@ -218,7 +218,7 @@ impl Driver {
             closed,
             drained,
             missed: replica.under_way.take_missed(),
-            keeps_copies: replica.store().stats().hints > 0,
+            keeps_copies: replica.keeps_copies(),
             due: self.earned.elapsed() >= CYCLE,
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Hints {
     pub(super) shelves: Shelves,
     /// Nothing is let go of any more.
     closed: AtomicBool,
+    /// What earlier lives kept is known.
+    found: AtomicBool,
 }
 
 impl Default for Hints {
@@ -52,6 +54,7 @@ impl Default for Hints {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             shelves: Shelves::default(),
             closed: AtomicBool::new(false),
+            found: AtomicBool::new(false),
         }
     }
 }
@@ -144,7 +147,14 @@ impl Replica {
             self.recount_hints(home, now_ms)?;
             from = home.0.checked_add(1);
         }
+        self.hints.found.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether copies may be kept here for others, with a hint or without.
+    pub fn keeps_copies(&self) -> bool {
+        let all_known = self.hints.found.load(Ordering::Acquire);
+        !all_known || self.store.stats().hints > 0 || !self.hints.shelves.marked().is_empty()
     }
 
     /// The homes for which there may be hints.
