@@ -172,7 +172,8 @@ impl<'a> Starting<'a> {
         };
         let own = sends.iter().position(|send| send.to == me).map(|place| sends.remove(place));
         // A coordinator that is no home keeps its copy until every home has it: its word must not rise before.
-        let home = (!is_home).then_some(ALL_HOMES);
+        let only_home = own.as_ref().and_then(|own| own.home).filter(|_| policy.n == 1).map(|home| self.desk.tag(home));
+        let home = (!is_home).then(|| only_home.unwrap_or(ALL_HOMES));
         let replica = self.desk.coordinator.replica.clone();
         let (conflict, now_ms) = (policy.conflict, self.now_ms);
         let stored = match &operation.act {
