@@ -53,6 +53,7 @@ const CAUGHT_BY: &[(Mutation, &[u64])] = &[
     (Mutation::HintGoesUnacknowledged, &[1, 2, 13, 17, 40, 41, 42, 43, 44]),
     (Mutation::HintForgotten, &[1, 2, 13, 17, 40, 41, 42, 43, 44]),
     (Mutation::ExchangeSkipsLeaves, &[0, 5, 6, 10, 11]),
+    (Mutation::ReapsByTimer, &[1, 5, 6, 11, 13, 14]),
 ];
 
 fn variable(name: &str) -> Option<u64> {
@@ -102,6 +103,7 @@ struct Tally {
     held: usize,
     acknowledged: usize,
     unsure: usize,
+    reaped: u64,
     healed_ms: u64,
     failed: BTreeSet<u64>,
 }
@@ -127,6 +129,7 @@ fn hold_all(
                     tally.held += 1;
                     tally.acknowledged += summary.acknowledged;
                     tally.unsure += summary.unsure;
+                    tally.reaped += summary.reaped;
                     tally.healed_ms = tally.healed_ms.max(summary.healed_ms);
                 }
                 Err(why) => {
@@ -155,8 +158,9 @@ fn seeds_keep_every_promise() {
     let goes_on = |seed: u64| until.map_or(seed < from + count, |until| Instant::now() < until);
     let tell = |seed: u64, why: &str| eprintln!("seed {seed}: {why}\n{}", command(seed));
     let tally = hold_all(from, mutation, goes_on, tell);
-    let Tally { held, acknowledged, unsure, healed_ms, failed } = tally;
-    println!("{held} seeds held: {acknowledged} writes acknowledged, {unsure} unsure, healed within {healed_ms} ms");
+    let Tally { held, acknowledged, unsure, reaped, healed_ms, failed } = tally;
+    println!("{held} seeds held: {acknowledged} writes acknowledged, {unsure} unsure");
+    println!("{reaped} tombstones were reaped, all was healed within {healed_ms} ms");
     let commands: Vec<String> = failed.iter().map(|seed| command(*seed)).collect();
     assert!(failed.is_empty(), "seeds that broke a promise: {failed:?}\n{}", commands.join("\n"));
 }

@@ -36,6 +36,8 @@ pub struct Summary {
     pub unsure: usize,
     /// Reads that were answered.
     pub reads: u64,
+    /// Tombstones that nodes running at the end have deleted.
+    pub reaped: u64,
     /// Simulated milliseconds from the last fault until all homes held the same.
     pub healed_ms: u64,
 }
@@ -300,6 +302,11 @@ impl Run {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n\n")) }
     }
 
+    fn reaped(&self) -> u64 {
+        let nodes = self.machines.iter().filter_map(|machine| machine.node.borrow().clone());
+        nodes.map(|node| node.replica().stats.tombstones_reaped.load(std::sync::atomic::Ordering::Relaxed)).sum()
+    }
+
     fn summary(&self, keys: &[StorageKey], healed_ms: u64) -> Summary {
         let mut hash = DefaultHasher::new();
         for (key, copy) in checker::copies(&self.machines, keys) {
@@ -315,6 +322,7 @@ impl Run {
             acknowledged: ended(|outcome| matches!(outcome, clients::Outcome::Acknowledged(_))),
             unsure: ended(|outcome| matches!(outcome, clients::Outcome::Unsure(_))),
             reads: self.history.reads.get(),
+            reaped: self.reaped(),
             healed_ms,
         }
     }

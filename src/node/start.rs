@@ -240,7 +240,7 @@ fn take_floor(replica: &Replica, home: &Home) -> Result<(), FileError> {
 /// Persists a lease at once, after the clock was put forward.
 async fn persist_lease(replica: &Replica, home: &Arc<Home>) -> Result<(), StartError> {
     let (lease, home) = (replica.clock.next_lease(), home.clone());
-    tokio::task::spawn_blocking(move || home.write_lease(lease)).await??;
+    spawn_blocking(move || home.write_lease(lease)).await??;
     replica.clock.extend(lease);
     Ok(())
 }

@@ -32,6 +32,8 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
     let mut floor = Hlc(0);
     loop {
         sleep(pause).await;
+        #[cfg(feature = "simulation")]
+        rehearsed::settle_by_timer(&replica);
         let rising = replica.floor() > floor;
         if !rising || replica.is_filling() || replica.keeps_copies() {
             continue;
@@ -79,4 +81,20 @@ fn reap(replica: &Arc<Replica>, view: &View, database: u8, leaves: &[u32], floor
     let (batch, reaped) = replica.reap(database, leaves, &below, &may)?;
     replica.submit(batch, false, Box::new(drop));
     Ok(reaped)
+}
+
+/// Where a simulation breaks the reaper on purpose. Not part of a server.
+#[cfg(feature = "simulation")]
+mod rehearsed {
+    use crate::causality::Hlc;
+    use crate::replica::Replica;
+    use crate::world::simulation::{Mutation, is_broken};
+    use crate::world::wall_ms;
+
+    /// Takes for settled what is older than half a second, as Cassandra and Riak do after ten days.
+    pub(super) fn settle_by_timer(replica: &Replica) {
+        if is_broken(Mutation::ReapsByTimer) {
+            replica.raise_floor(Hlc::from_ms(wall_ms().saturating_sub(500)));
+        }
+    }
 }

@@ -97,17 +97,20 @@ pub enum Mutation {
     HintForgotten,
     /// A comparison overlooks some leaves of the trees.
     ExchangeSkipsLeaves,
+    /// The past is forgotten after some time, whoever has missed it.
+    ReapsByTimer,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 6] = [
+    pub const ALL: [Mutation; 7] = [
         Mutation::MergeDropsSibling,
         Mutation::PutIsMerge,
         Mutation::ActorSurvivesCrash,
         Mutation::HintGoesUnacknowledged,
         Mutation::HintForgotten,
         Mutation::ExchangeSkipsLeaves,
+        Mutation::ReapsByTimer,
     ];
 }
 
