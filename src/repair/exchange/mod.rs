@@ -88,6 +88,7 @@ pub async fn run(membership: Arc<Membership>, settler: Arc<Settler>, replica: Ar
     let mut next = tokio::time::Instant::now() + pace.interval();
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(next) => next = tokio::time::Instant::now() + pace.interval(),
             () = settler.compare_wanted() => {
                 compare_wanted(&membership, &settler, &replica).await;
