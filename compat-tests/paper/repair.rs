@@ -94,7 +94,7 @@ fn the_loss_of_a_whole_zone_loses_nothing() {
 /// the same grows with what differs, not with what they hold.
 #[test]
 fn bytes_on_the_wire_grow_with_the_difference() {
-    const HELD: usize = 6000;
+    const HELD: usize = 12_000;
     const WIDE: usize = 1500;
     const NARROW: usize = 15;
     let value = "v".repeat(100);

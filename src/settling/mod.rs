@@ -8,6 +8,7 @@
 //! # Contract
 //! - A member's *word* is an HLC: every write it coordinated up to there has been fsynced by every home, and every stamp it
 //!   will ever give is above. The *mark* is the least word of all members. A member that is down is taken at its last word.
+//! - Of two homes one begins to compare ([`begins`]), so that no pair compares twice over in a round.
 //! - In quiet times a word is earned by a *cycle*: read the clock; wait until every request that may bear an earlier stamp
 //!   has ended; compare with each home that missed one of its writes; have every member fsync what it has taken in.
 //! - After any change of who is there, in which life, or of how many copies are kept (the *tag*), words stand still until
@@ -60,6 +61,11 @@ pub enum Wanted {
     Compare(u64, BTreeSet<NodeTag>),
     /// Have these (this node itself among them) fsync all they have taken in by now: [`Settling::synced`].
     Sync(u64, BTreeSet<NodeTag>),
+}
+
+/// Which of two members begins: so that each of many begins with about half of the others.
+pub fn begins(own: NodeTag, other: NodeTag) -> bool {
+    (own < other) == ((own.0 ^ other.0) & 1 == 0)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +144,8 @@ impl Settling {
                 self.compare(missed);
             }
             State::Closed if self.all_at_least(Stage::Closed) && !facts.keeps_copies => {
-                let others = self.others.clone();
-                self.compare(others);
+                let mine = self.others.iter().copied().filter(|other| begins(self.me, *other)).collect();
+                self.compare(mine);
             }
             State::Comparing(left) if left.is_empty() => self.sync(),
             State::Syncing(left) if left.is_empty() && self.round => {

@@ -3,8 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// A begins to compare with B.
 const A: NodeTag = NodeTag(1);
-const B: NodeTag = NodeTag(2);
+const B: NodeTag = NodeTag(3);
 
 fn facts(tag: u64, others: &[NodeTag]) -> Facts {
     Facts { tag, others: others.iter().copied().collect(), closed: true, drained: true, due: true, ..Facts::default() }
@@ -58,6 +59,13 @@ fn finish_cycle(a: &mut Settling, facts: &Facts) {
             Wanted::Draw | Wanted::Nothing => {}
         }
         a.step(Facts { due: false, ..facts.clone() });
+    }
+}
+
+#[test]
+fn of_each_two_members_one_begins() {
+    for (a, b) in (1..40).flat_map(|a| (1..40).map(move |b| (a * 7919, b * 7919))).filter(|(a, b)| a != b) {
+        assert_ne!(begins(NodeTag(a), NodeTag(b)), begins(NodeTag(b), NodeTag(a)));
     }
 }
 

@@ -25,11 +25,12 @@ mod mend;
 pub mod serve;
 mod walk;
 
-use crate::causality::{NodeId, NodeTag};
+use crate::causality::NodeId;
 use crate::membership::Membership;
 use crate::membership::view::View;
 use crate::repair::settling::Settler;
 use crate::replica::Replica;
+use crate::settling::begins;
 use crate::world::{Instant, spawn_blocking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -187,11 +188,6 @@ impl Round {
     }
 }
 
-/// Which of two members begins: so that each of many begins with about half of the others.
-fn begins(own: NodeTag, other: NodeTag) -> bool {
-    (own < other) == ((own.0 ^ other.0) & 1 == 0)
-}
-
 /// Counts the leaves anew that may be wrong about their keys.
 async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
     let doubts = replica.trees.take_doubts();
@@ -209,13 +205,6 @@ async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_each_two_members_one_begins() {
-        for (a, b) in (1..40).flat_map(|a| (1..40).map(move |b| (a * 7919, b * 7919))).filter(|(a, b)| a != b) {
-            assert_ne!(begins(NodeTag(a), NodeTag(b)), begins(NodeTag(b), NodeTag(a)));
-        }
-    }
 
     #[test]
     fn who_fails_is_left_out_ever_longer_and_one_success_ends_that() {
