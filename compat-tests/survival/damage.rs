@@ -2,6 +2,7 @@
 //! from the others.
 
 use crate::harness::cluster::Cluster;
+use crate::harness::info;
 use crate::harness::resp::Value;
 use crate::harness::wait;
 use std::fs::OpenOptions;
@@ -141,4 +142,39 @@ fn a_forgotten_write_is_not_covered_by_the_next() {
     // Asked again after an error, the write may stand there twice: each DYN.SET that has seen nothing is one more sibling.
     values.dedup();
     assert_eq!(values, ["fresh", "kept-4", "sibling"]);
+}
+
+/// A disk that forgets deletes which all others have had on theirs, and have forgotten since, brings nothing back to life.
+#[test]
+fn a_disk_that_forgot_settled_deletes_revives_nothing() {
+    const KEYS: usize = 200;
+    let mut cluster = Cluster::start(3, &[("appendfsync", "always")]);
+    let value = "v".repeat(200);
+    for key in 0..KEYS {
+        cluster.connect(0).done(&format!("SET mortal:{key} {value} "));
+    }
+    let local = |cluster: &Cluster, node: usize, key: usize| {
+        cluster.connect(node).run(&format!("DYN.GET mortal:{key} LOCAL")).items()[1].items().len()
+    };
+    wait::until("all have them", 20, || (0..KEYS).all(|key| local(&cluster, 2, key) == 1));
+    let journal = journal(&cluster.nodes[2].dir);
+    let kept = written(&journal);
+    for key in 0..KEYS / 2 {
+        cluster.connect(0).done(&format!("DEL mortal:{key}"));
+    }
+    wait::until("the deletes are settled and forgotten", 30, || {
+        (0..3).all(|node| info::number(&cluster, node, "tombstones_reaped") >= KEYS as i64 / 2)
+    });
+    cluster.nodes[2].kill9();
+    let file = OpenOptions::new().write(true).open(&journal).expect("the log can be opened");
+    file.set_len(kept).expect("the log can be cut");
+    cluster.nodes[2].restart();
+    (0..3).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2]));
+    wait::until("it has filled up", 30, || info::number(&cluster, 2, "filling") == 0);
+    assert!(info::number(&cluster, 2, "resurrections_refused") > 0, "the cut log held deleted values");
+    wait::until("words rise again", 30, || (0..3).all(|node| info::number(&cluster, node, "settling_round") == 0));
+    for node in 0..3 {
+        let held: Vec<usize> = (0..KEYS).filter(|key| local(&cluster, node, *key) == 1).collect();
+        assert_eq!(held, (KEYS / 2..KEYS).collect::<Vec<_>>(), "node {node}");
+    }
 }

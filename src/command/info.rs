@@ -269,6 +269,7 @@ fn about_dynamo(server: &Server, out: &mut String) {
         "hints_delivered": replica.stats.hints_delivered.load(Relaxed),
         "handoff_bytes": replica.stats.handoff_bytes.load(Relaxed),
         "copies_given_back": replica.stats.copies_given_back.load(Relaxed),
+        "exchange_interval_ms": server.config.load().get("exchange-interval-ms").unwrap_or_default(),
         "exchanges": replica.stats.exchanges.load(Relaxed),
         "keys_repaired": replica.stats.keys_repaired.load(Relaxed),
         "exchange_bytes": replica.stats.exchange_bytes.load(Relaxed),

@@ -6,10 +6,12 @@
 //! - A write acknowledged W times lies on at least W−1 other homes, so N−W+1 others hold every one of them between them. A
 //!   partition is filled once that many have given all they hold; absence on any of them covers nothing. Homes that fill
 //!   up themselves give what they have and count only when *all* other homes have answered: there is no more to be had.
+//! - What lies here, is settled, and is held by none of the other homes, all of which have answered, was forgotten by them
+//!   while what covered it here was lost: it goes ([`Replica::forget_settled`]). If one is away, it stays.
 //! - Pages are bounded, asked one at a time, and asked again when a home is away; a partition done stays done.
 
 use crate::causality::Hlc;
-use crate::key::Partition;
+use crate::key::{Partition, StorageKey};
 use crate::membership::Membership;
 use crate::membership::view::View;
 use crate::message::data::Refusal;
@@ -20,6 +22,7 @@ use crate::replica::Replica;
 use crate::storage::batch::Batch;
 use crate::world::spawn_blocking;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -74,18 +77,54 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     }
     let needed = view.policies.iter().map(|policy| usize::from(policy.n - policy.w) + 1).max().unwrap_or(1);
     let needed = needed.min(homes.len() - 1);
-    let (mut answered, mut filling) = (0, 0);
+    let (mut answered, mut filling, mut given) = (0, 0, Given::new());
     for home in homes.iter().map(|home| usize::from(*home)).filter(|home| *home != view.me) {
         let link = view.nodes[home].link.as_ref().filter(|_| view.nodes[home].is_reachable());
         let Some(link) = link else { continue };
-        match copy(link, replica, &view, partition).await? {
+        match copy(link, replica, &view, partition, &mut given).await? {
             Copied::Whole => answered += 1,
             Copied::Filling => filling += 1,
             Copied::Broken => {}
         }
     }
+    if answered == homes.len() - 1 && replica.knows_floors() {
+        forget(replica, view.clone(), partition, given).await?;
+    }
     let filled = answered >= needed || answered + filling == homes.len() - 1;
     if filled { Ok(()) } else { Err(NotFilled::HomesAway { answered, needed }) }
+}
+
+/// Hashes of the keys that complete homes hold.
+type Given = HashSet<u128>;
+
+fn hash(key: &StorageKey) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(key.as_bytes())
+}
+
+/// What is left here of a settled past that all other homes have forgotten: the loss took what covered it.
+async fn forget(replica: &Arc<Replica>, view: Arc<View>, partition: Partition, given: Given) -> Result<(), NotFilled> {
+    let forgetful = replica.clone();
+    let forgotten = spawn_blocking(move || {
+        let (from, to) = view.ring.partitions().range(partition);
+        // Where there is no other home, absence elsewhere says nothing.
+        let is_shared = |key: &StorageKey| {
+            let homes = view.ring.homes(partition, usize::from(view.policies[usize::from(key.database())].n));
+            homes.len() > 1 && homes.iter().any(|home| usize::from(*home) == view.me)
+        };
+        let may = |key: &StorageKey| is_shared(key) && !given.contains(&hash(key));
+        forgetful.forget_settled(&from, to.as_ref().map(|to| to.as_slice()), &may)
+    });
+    match forgotten.await {
+        Ok(Ok(0)) | Err(_) => Ok(()),
+        Ok(Ok(keys)) => {
+            tracing::warn!(
+                keys,
+                "found here, settled long ago, and forgotten by all other homes: deleted or overwritten there"
+            );
+            Ok(())
+        }
+        Ok(Err(error)) => Err(NotFilled::Storage(error.to_string())),
+    }
 }
 
 /// What another home gave.
@@ -99,7 +138,13 @@ enum Copied {
 }
 
 /// Takes all that one home holds of a partition.
-async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Partition) -> Result<Copied, NotFilled> {
+async fn copy(
+    link: &Link,
+    replica: &Arc<Replica>,
+    view: &View,
+    partition: Partition,
+    given: &mut Given,
+) -> Result<Copied, NotFilled> {
     let mut after = None;
     let mut copied = Copied::Whole;
     loop {
@@ -115,6 +160,7 @@ async fn copy(link: &Link, replica: &Arc<Replica>, view: &View, partition: Parti
         if page.filling {
             copied = Copied::Filling;
         }
+        given.extend(page.objects.iter().map(|(key, _)| hash(key)));
         let floor = if page.filling { Hlc(0) } else { floor };
         store(replica, view, page, floor).await?;
         if !more || after.is_none() {

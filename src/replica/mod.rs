@@ -191,9 +191,14 @@ impl Replica {
         self.floors_unknown.store(false, Ordering::Release);
     }
 
+    /// Whether this node's floor is no lower than any member's was when this life began.
+    pub fn knows_floors(&self) -> bool {
+        !self.floors_unknown.load(Ordering::Acquire)
+    }
+
     /// Whether a copy that bears this floor can be judged here.
     fn can_judge(&self, floor: Hlc) -> bool {
-        floor > Hlc(0) || !self.floors_unknown.load(Ordering::Acquire)
+        floor > Hlc(0) || self.knows_floors()
     }
 
     /// Hands a batch to the store. A batch that cannot be committed makes this node forget what it has said to others

@@ -174,6 +174,45 @@ impl Replica {
         Ok(left)
     }
 
+    /// Deletes the wholly settled records of a range that `may` go: every other home has forgotten them. How many there were.
+    /// Reads the disk.
+    pub fn forget_settled(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        may: &dyn Fn(&StorageKey) -> bool,
+    ) -> Result<u64, StorageError> {
+        self.store.settle()?;
+        let floor = self.floor();
+        let mut keys = Vec::new();
+        self.store.scan(Space::Objects, from, to, &mut |key, value| {
+            let key = StorageKey::from_bytes(Bytes::copy_from_slice(key));
+            let record = Record::decode(&Bytes::copy_from_slice(value));
+            if let (Some(key), Ok(record)) = (key, record)
+                && record.object.is_settled(floor)
+                && may(&key)
+            {
+                keys.push(key);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let (mut batch, mut forgotten) = (Batch::making_room(), 0);
+        for key in keys {
+            forgotten += self.store.edit(&mut batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+                let Some(Ok(record)) = old.as_ref().map(Record::decode) else { return (0, Edit::Keep) };
+                if !record.object.is_settled(floor) {
+                    return (0, Edit::Keep);
+                }
+                self.note_change(&key, &record.object, &Object::default());
+                (record.object.siblings.len() as u64, Edit::Remove)
+            })?;
+        }
+        self.stats.resurrections_refused.fetch_add(forgotten, Ordering::Relaxed);
+        // Should the batch be lost, the next filling finds them again.
+        drop(batch);
+        Ok(forgotten)
+    }
+
     /// Whether the record changed, and whether there is still something to be forgotten later.
     fn retire(&self, batch: &mut Batch, key: &StorageKey, below: &Below<'_>) -> Result<(bool, bool), StorageError> {
         self.store.edit(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
