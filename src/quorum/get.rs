@@ -382,6 +382,26 @@ mod tests {
         assert_eq!((get.verdict(), get.can_hedge()), (Verdict::Won, false));
     }
 
+    #[test]
+    fn a_fallbacks_forgotten_sibling_is_shown_only_while_no_home_has_answered() {
+        let settled = Wanted { floor: Hlc(10), ..wanted(2, true) };
+        let (old, new) = (object(7, 10), object(8, 11));
+        // The fallback answers first: it is all there is, until a home that has forgotten the sibling answers.
+        let (mut get, asks) = Get::start(0, candidates("hHhF"), settled).unwrap();
+        assert_eq!(asks.as_slice(), [1, 3]);
+        get.answered(&key(), 3, Digest(0), Some(old.clone()));
+        assert_eq!((get.merged(), get.has_loans()), (&old, true));
+        get.answered(&key(), 1, Digest(0), Some(Object::default()));
+        assert!(get.merged().siblings.is_empty());
+        // The home answers first; what is not settled is shown, and so is what the home has, too.
+        for (loan, held, shown) in [(&old, &Object::default(), 0), (&new, &Object::default(), 1), (&old, &old, 1)] {
+            let (mut get, _) = Get::start(0, candidates("hHhF"), settled).unwrap();
+            get.answered(&key(), 1, Digest(0), Some(held.clone()));
+            get.answered(&key(), 3, Digest(0), Some(loan.clone()));
+            assert_eq!(get.merged().siblings.len(), shown);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_node_is_asked_twice_and_r_answers_win(

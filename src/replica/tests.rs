@@ -1,6 +1,7 @@
 //! The clerk's promises, on the memory engine without threads.
 
 mod flush;
+mod settling;
 mod tree;
 
 use super::Replica;
