@@ -49,11 +49,14 @@ const THREADS: usize = 2;
 const CAUGHT_BY: &[(Mutation, &[u64])] = &[
     (Mutation::MergeDropsSibling, &[0, 1, 2]),
     (Mutation::PutIsMerge, &[0, 1, 2]),
-    (Mutation::ActorSurvivesCrash, &[3, 18, 19, 40, 41, 42, 43, 44, 45, 46]),
-    (Mutation::HintGoesUnacknowledged, &[1, 2, 13, 17, 40, 41, 42, 43, 44]),
-    (Mutation::HintForgotten, &[1, 2, 13, 17, 40, 41, 42, 43, 44]),
-    (Mutation::ExchangeSkipsLeaves, &[0, 5, 6, 10, 11]),
+    (Mutation::ActorSurvivesCrash, &[3, 12, 18, 19, 25]),
+    (Mutation::HintGoesUnacknowledged, &[11, 13, 28]),
+    (Mutation::HintForgotten, &[11, 13]),
+    (Mutation::ExchangeSkipsLeaves, &[0, 1, 2, 5, 6]),
     (Mutation::ReapsByTimer, &[1, 5, 6, 11, 13, 14]),
+    (Mutation::OldCopiesTaken, &[20, 21]),
+    (Mutation::WordWithoutWaiting, &[0, 109, 137, 139]),
+    (Mutation::RoundSkipped, &[67, 73, 82, 84, 97]),
 ];
 
 fn variable(name: &str) -> Option<u64> {

@@ -112,6 +112,12 @@ impl Client {
         if self.random.random_range(0..100) < self.plan.blind {
             return self.write(&key, true, |key, value| words(&["DYN.SET", key, value])).await;
         }
+        if self.plan.deletes > 0 && self.random.random_range(0..100) < self.plan.deletes {
+            return match self.random.random_bool(0.5) {
+                true => self.write(&key, true, |key, value| words(&["SET", key, value])).await,
+                false => self.write(&key, false, |key, _| words(&["DEL", key])).await,
+            };
+        }
         match self.random.random_range(0..100) {
             0..18 => self.write(&key, true, |key, value| words(&["SET", key, value])).await,
             18..30 => self.write(&key, true, |key, value| words(&["DYN.SET", key, value])).await,

@@ -75,6 +75,8 @@ pub struct Plan {
     pub load_ms: u64,
     /// How many of a hundred of their writes are `DYN.SET` without a context, beside what they do anyway.
     pub blind: u32,
+    /// How many of a hundred of their requests are `SET`s and `DEL`s, half each, beside what they do anyway.
+    pub deletes: u32,
     /// `exchange-interval-ms`.
     pub exchange_ms: u64,
     /// One frame in so many is sent twice; zero: none.
@@ -96,6 +98,7 @@ impl Plan {
             clients: random.random_range(2..=5),
             keys: random.random_range(3..=16),
             blind: 0,
+            deletes: 0,
             exchange_ms: pick(random, &[500, 500, 2_500]),
             load_ms: random.random_range(6_000..=12_000),
             doubled: pick(random, &[0, 5, 20]),
@@ -113,6 +116,12 @@ impl Plan {
                 (plan.keys, plan.blind, plan.exchange_ms) = (random.random_range(4..=20), 90, 2_500);
                 (plan.nodes, plan.appendfsync) = (pick(random, &[3, 3, 4]), "everysec");
                 plan.end(random, 250);
+            }
+            // What one machine missed or forgot has been deleted and settled long before anybody compares.
+            4 | 5 => {
+                (plan.keys, plan.deletes, plan.exchange_ms) = (random.random_range(10..=40), 90, 15_000);
+                (plan.nodes, plan.appendfsync) = (pick(random, &[3, 3, 4]), "everysec");
+                plan.miss(random);
             }
             _ => {
                 plan.cut(random);
@@ -151,6 +160,21 @@ impl Plan {
             let until_ms = at_ms + random.random_range(1_500..4_500);
             self.faults.push(Planned { at_ms, until_ms, fault: Fault::Split(vec![a, b]) });
             at_ms = until_ms + random.random_range(20..700);
+        }
+    }
+
+    /// One machine after the other is alone for a while, or forgets the last second; between that all is quiet.
+    fn miss(&mut self, random: &mut StdRng) {
+        let mut at_ms = random.random_range(1_500..3_000);
+        while at_ms < self.load_ms {
+            let node = random.random_range(0..self.nodes);
+            let (fault, ms) = match random.random_range(0..4) {
+                0 => (Fault::Split(vec![node]), random.random_range(1_000..3_000)),
+                1 => (Fault::Hold(node, (node + 1) % self.nodes), random.random_range(1_000..3_000)),
+                _ => (Fault::Down(node, End::Crashed(1.0)), random.random_range(20..300)),
+            };
+            self.faults.push(Planned { at_ms, until_ms: at_ms + ms, fault });
+            at_ms += ms + random.random_range(3_000..6_000);
         }
     }
 

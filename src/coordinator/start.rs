@@ -119,6 +119,8 @@ impl<'a> Starting<'a> {
             conflict: policy.conflict,
             floor: self.floor,
         };
+        #[cfg(feature = "simulation")]
+        let wanted = rehearsed::wanted(wanted);
         let me = self.desk.view.me as u16;
         let slowness = |node| if self.slow == Some(node) { u32::MAX } else { typical_us(self.desk.view, node) };
         get::quickest_first(&mut candidates, me, slowness);
@@ -201,5 +203,19 @@ impl<'a> Starting<'a> {
     fn refused(&self, key: StorageKey, few: TooFew) -> Slot {
         self.desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
         Slot::over(key, Outcome::Failed(Failure::NoReplicas { reachable: few.reachable, needed: few.needed }))
+    }
+}
+
+/// Where a simulation breaks reading on purpose. Not part of a server.
+#[cfg(feature = "simulation")]
+mod rehearsed {
+    use crate::causality::Hlc;
+    use crate::quorum::get::Wanted;
+    use crate::world::simulation::{Mutation, is_broken};
+
+    /// Nothing is so old that it could have been forgotten.
+    pub(super) fn wanted(wanted: Wanted) -> Wanted {
+        let floor = if is_broken(Mutation::OldCopiesTaken) { Hlc(0) } else { wanted.floor };
+        Wanted { floor, ..wanted }
     }
 }

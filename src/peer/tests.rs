@@ -310,7 +310,7 @@ async fn an_asker_that_never_reads_stops_being_read() {
     assert_eq!(PeerStats::read(&house.settings.stats.frames_in), taken);
     assert_eq!(PeerStats::read(&house.settings.stats.answers_dropped), 0);
     // Once the asker reads, it goes on.
-    let (mut read, _write) = line.stream.split();
+    let (mut read, _write) = line.stream.into_split();
     let mut sink = vec![0; 1 << 16];
     let drain = async {
         while PeerStats::read(&house.settings.stats.frames_in) < taken + 10 {

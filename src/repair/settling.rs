@@ -182,7 +182,11 @@ impl Driver {
         let settler = self.settler.clone();
         let mut machine = settler.machine.lock();
         let word = machine.report(Hlc(0)).word;
+        #[cfg(feature = "simulation")]
+        let facts = rehearsed::facts(facts, &mut machine);
         machine.step(facts);
+        #[cfg(feature = "simulation")]
+        rehearsed::skip(&mut machine);
         if machine.wanted() == Wanted::Draw {
             // Time itself need be settled only where something waits for it to pass.
             let waits = replica.past.is_any() && !machine.in_round();
@@ -294,4 +298,48 @@ impl Driver {
 /// How far a mark lies behind the last stamp, in milliseconds; none while there is no mark.
 pub fn lag_ms(mark: Hlc, last: Hlc) -> Option<u64> {
     (mark > Hlc(0)).then(|| last.ms().saturating_sub(mark.ms()))
+}
+
+/// Where a simulation breaks settling on purpose. Not part of a server.
+#[cfg(feature = "simulation")]
+mod rehearsed {
+    use crate::causality::Hlc;
+    use crate::message::settling::{Report, Stage};
+    use crate::settling::{Facts, Settling, Wanted};
+    use crate::world::simulation::{Mutation, is_broken};
+    use std::collections::BTreeSet;
+
+    fn waits_for_nothing(machine: &Settling) -> bool {
+        is_broken(Mutation::WordWithoutWaiting) && !machine.in_round()
+    }
+
+    fn skips_round(machine: &Settling) -> bool {
+        is_broken(Mutation::RoundSkipped) && machine.in_round()
+    }
+
+    /// What the machine is told instead of what is.
+    pub(super) fn facts(facts: Facts, machine: &mut Settling) -> Facts {
+        if waits_for_nothing(machine) {
+            return Facts { drained: true, missed: BTreeSet::new(), keeps_copies: false, ..facts };
+        }
+        if skips_round(machine) {
+            let report = Report { tag: facts.tag, stage: Stage::Compared, word: Hlc(0), floor: Hlc(0) };
+            facts.others.iter().for_each(|other| machine.heard(*other, report));
+            return Facts { closed: true, drained: true, keeps_copies: false, ..facts };
+        }
+        facts
+    }
+
+    /// Takes for done what the machine waits for.
+    pub(super) fn skip(machine: &mut Settling) {
+        match machine.wanted() {
+            Wanted::Compare(ticket, nodes) if waits_for_nothing(machine) || skips_round(machine) => {
+                nodes.into_iter().for_each(|node| machine.compared(ticket, node));
+            }
+            Wanted::Sync(ticket, nodes) if waits_for_nothing(machine) => {
+                nodes.into_iter().for_each(|node| machine.synced(ticket, node));
+            }
+            _ => {}
+        }
+    }
 }

@@ -43,3 +43,8 @@ pub(super) fn leaves(leaves: &[u32]) -> Vec<u32> {
 pub(super) fn forgets_hints() -> bool {
     is_broken(Mutation::HintForgotten)
 }
+
+/// Whether a copy is taken in however old it may be.
+pub(super) fn takes_old_copies() -> bool {
+    is_broken(Mutation::OldCopiesTaken)
+}

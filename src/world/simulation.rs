@@ -99,11 +99,17 @@ pub enum Mutation {
     ExchangeSkipsLeaves,
     /// The past is forgotten after some time, whoever has missed it.
     ReapsByTimer,
+    /// Copies older than something forgotten are taken for news.
+    OldCopiesTaken,
+    /// A word is given as soon as the clock is read: whoever missed something, whatever is under way or not fsynced.
+    WordWithoutWaiting,
+    /// Words go on after a change of lives without the homes having compared.
+    RoundSkipped,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 7] = [
+    pub const ALL: [Mutation; 10] = [
         Mutation::MergeDropsSibling,
         Mutation::PutIsMerge,
         Mutation::ActorSurvivesCrash,
@@ -111,6 +117,9 @@ impl Mutation {
         Mutation::HintForgotten,
         Mutation::ExchangeSkipsLeaves,
         Mutation::ReapsByTimer,
+        Mutation::OldCopiesTaken,
+        Mutation::WordWithoutWaiting,
+        Mutation::RoundSkipped,
     ];
 }
 
