@@ -20,6 +20,7 @@ mod paper;
 mod protocol;
 mod quorum;
 mod retries;
+mod settling;
 mod siblings;
 mod slow;
 mod survival;

@@ -1,0 +1,70 @@
+//! The past is forgotten, and stays past: deletes and expiries leave no record once they are settled, and whoever was away
+//! or asleep meanwhile brings nothing back (DESIGN "Settling").
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{info, wait};
+use std::ops::Range;
+
+/// How soon what everyone has is forgotten by everyone.
+const SOON_SECONDS: u64 = 25;
+const ALL: [usize; 3] = [0, 1, 2];
+const KEYS: Range<usize> = 0..20;
+
+fn for_all_keys(cluster: &Cluster, at: &[usize], command: &str) {
+    for key in KEYS {
+        cluster.connect(at[key % at.len()]).done(&command.replace("KEY", &format!("key:{key}")));
+    }
+}
+
+/// The values a node itself holds of a key.
+fn local(cluster: &Cluster, at: usize, key: usize) -> usize {
+    cluster.connect(at).done(&format!("DYN.GET key:{key} LOCAL")).items()[1].items().len()
+}
+
+fn assert_nothing_lives(cluster: &Cluster, at: &[usize]) {
+    for at in at {
+        KEYS.for_each(|key| assert_eq!(local(cluster, *at, key), 0, "key:{key} lives again on node {at}"));
+        assert_eq!(cluster.connect(*at).done("DBSIZE").integer(), 0);
+    }
+}
+
+fn wait_until_forgotten(cluster: &Cluster) {
+    wait::until("every node has forgotten what was deleted", SOON_SECONDS, || {
+        ALL.iter().all(|at| info::number(cluster, *at, "tombstones") == 0)
+    });
+    assert!(ALL.iter().all(|at| info::number(cluster, *at, "tombstones_reaped") > 0));
+}
+
+fn wait_until_all_reachable(cluster: &Cluster) {
+    ALL.iter().for_each(|at| cluster.wait_until_reachable(*at, &ALL));
+}
+
+#[test]
+fn deleted_keys_are_forgotten_and_stay_deleted() {
+    let mut cluster = Cluster::start(3, &[]);
+    for_all_keys(&cluster, &ALL, "DYN.SET KEY value W 3");
+    for_all_keys(&cluster, &[1, 2, 0], "DEL KEY");
+    wait_until_forgotten(&cluster);
+    assert_nothing_lives(&cluster, &ALL);
+    for at in ALL {
+        cluster.nodes[at].kill9();
+        cluster.nodes[at].restart();
+        wait_until_all_reachable(&cluster);
+        assert_nothing_lives(&cluster, &ALL);
+    }
+}
+
+/// A node that holds the values while the others delete them holds up all forgetting; once it is back nothing lives again.
+#[test]
+fn who_is_away_during_deletes_brings_nothing_back() {
+    let mut cluster = Cluster::start(3, &[]);
+    for_all_keys(&cluster, &ALL, "DYN.SET KEY value W 3");
+    cluster.nodes[2].kill9();
+    (0..2).for_each(|at| cluster.wait_until_reachable(at, &[0, 1]));
+    for_all_keys(&cluster, &[0, 1], "DEL KEY");
+    assert_nothing_lives(&cluster, &[0, 1]);
+    cluster.nodes[2].restart();
+    wait_until_all_reachable(&cluster);
+    wait_until_forgotten(&cluster);
+    assert_nothing_lives(&cluster, &ALL);
+}
