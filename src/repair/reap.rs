@@ -4,7 +4,7 @@
 //! - Only what lies at or below this node's floor, only of keys it is a complete home of, and only while it keeps no copies
 //!   for others: such a copy is the last thing that may still need what is forgotten here.
 //! - It draws from the budget of the background, rests as long as it works, and comes ever more seldom when it finds
-//!   nothing.
+//!   nothing, until something is deleted.
 
 use crate::causality::{Actor, Hlc};
 use crate::key::{DATABASES, StorageKey};
@@ -28,14 +28,17 @@ pub const ID_MEMORY_MS: u64 = 60 * 60 * 1000;
 
 /// Reaps for ever.
 pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
-    let mut pause = PAUSE.0;
-    let mut floor = Hlc(0);
+    let (mut pause, mut floor) = (PAUSE.0, Hlc(0));
+    let (mut passed, mut tombstones) = (Instant::now(), 0);
     loop {
-        sleep(pause).await;
+        sleep(PAUSE.0).await;
         #[cfg(feature = "simulation")]
         rehearsed::settle_by_timer(&replica);
-        let rising = replica.floor() > floor;
-        if !rising || replica.is_filling() || replica.keeps_copies() {
+        if replica.past.tombstones() > tombstones {
+            pause = PAUSE.0;
+        }
+        let due = passed.elapsed() >= pause && replica.floor() > floor;
+        if !due || replica.is_filling() || replica.keeps_copies() {
             continue;
         }
         floor = replica.floor();
@@ -44,6 +47,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
             Ok(_) => pause = PAUSE.0,
             Err(error) => tracing::warn!(%error, "what is settled could not be forgotten; it is tried again"),
         }
+        (passed, tombstones) = (Instant::now(), replica.past.tombstones());
     }
 }
 
