@@ -7,6 +7,9 @@
 /// The most requests in one batch.
 pub const BATCH_REQUESTS_MAX: usize = 1024;
 
+/// The most in a connection's first batch, before anything is known of its replies.
+const BATCH_REQUESTS_FIRST: usize = 128;
+
 /// Once a batch's requests have so many bytes, it is full.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -21,7 +24,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { requests: BATCH_REQUESTS_MAX }
+        Pace { requests: BATCH_REQUESTS_FIRST }
     }
 }
 
@@ -49,6 +52,7 @@ mod tests {
     #[test]
     fn large_replies_make_small_batches_and_small_ones_large_again() {
         let mut pace = Pace::default();
+        assert_eq!(pace.requests(), BATCH_REQUESTS_FIRST, "a stranger's first reads may all be of large values");
         pace.replied(1024, 1024 << 20);
         assert_eq!(pace.requests(), 8);
         pace.replied(8, 8 << 30);
