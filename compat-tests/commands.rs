@@ -3,6 +3,7 @@
 //! The tables can be held against a real Redis: with `COMPAT_ORACLE=host:port` set, the tables of Redis's commands run there
 //! (its databases are emptied key by key as the tables go). What only Dynamis has stands in tables of its own.
 
+mod described;
 mod dynamis;
 mod keyspace;
 mod server;

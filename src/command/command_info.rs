@@ -59,7 +59,7 @@ pub fn list(_asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `COMMAND GETKEYS command …`
 pub fn getkeys(_asked: &mut Asked, words: &[Bytes]) -> Step {
     done(match keys(&words[2..]) {
-        Ok((found, _)) => Reply::Array(found.into_iter().map(Reply::Bulk).collect()),
+        Ok(found) => Reply::Array(found.into_iter().map(|(key, _)| Reply::Bulk(key)).collect()),
         Err(reply) => reply,
     })
 }
@@ -67,27 +67,50 @@ pub fn getkeys(_asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `COMMAND GETKEYSANDFLAGS command …`
 pub fn getkeysandflags(_asked: &mut Asked, words: &[Bytes]) -> Step {
     done(match keys(&words[2..]) {
-        Ok((found, access)) => {
-            let pair = |key| Reply::Array(vec![Reply::Bulk(key), simple_set(access.iter().copied())]);
+        Ok(found) => {
+            let pair =
+                |(key, access): KeyAccess| Reply::Array(vec![Reply::Bulk(key), simple_set(access.iter().copied())]);
             Reply::Array(found.into_iter().map(pair).collect())
         }
         Err(reply) => reply,
     })
 }
 
-/// The keys among the words of a whole command, and what the command does with them.
-fn keys(words: &[Bytes]) -> Result<(Vec<Bytes>, &'static [&'static str]), Reply> {
+/// A key among the words of a whole command, and what the command does with it.
+type KeyAccess = (Bytes, &'static [&'static str]);
+
+/// The keys among the words of a whole command, and what the command does with each.
+fn keys(words: &[Bytes]) -> Result<Vec<KeyAccess>, Reply> {
     let found = match super::table::find(words) {
         super::table::Found::Command(entry) => entry.command,
         _ => return Err(Reply::error("ERR Invalid command specified")),
     };
-    let Some(Keys { access, .. }) = found.keys else {
+    if found.key_specifications().next().is_none() {
         return Err(Reply::error("ERR The command has no key arguments"));
-    };
+    }
     if !found.takes(words.len()) {
         return Err(Reply::error("ERR Invalid number of arguments specified for command"));
     }
-    Ok((found.key_places(words.len()).map(|place| words[place].clone()).collect(), access))
+    let of = |keys: &'static Keys| {
+        let access = access(keys, words);
+        keys.places(words.len()).map(move |place| (words[place].clone(), access))
+    };
+    Ok(found.keys.iter().flatten().flat_map(of).collect())
+}
+
+/// What is done with the keys. Where that depends on the options, SET and BITFIELD are the only ones: the option GET of SET
+/// reads too, and BITFIELD without SET and INCRBY only reads.
+fn access(keys: &Keys, words: &[Bytes]) -> &'static [&'static str] {
+    if !keys.access.contains(&"variable_flags") {
+        return keys.access;
+    }
+    let option = |name| words.iter().skip(2).any(|word| is(word, name));
+    match is(&words[0], "SET") {
+        true if option("GET") => &["RW", "access", "update"],
+        true => &["OW", "update"],
+        false if option("SET") || option("INCRBY") => &["RW", "access", "update"],
+        false => &["RO", "access"],
+    }
 }
 
 /// `COMMAND HELP`
@@ -124,8 +147,7 @@ fn pair(name: &str, value: Reply) -> (Reply, Reply) {
 /// A command's ten elements.
 fn entry(entry: &'static Entry) -> Reply {
     let command = entry.command;
-    let none = Keys { first: 0, last: 0, step: 0, access: &[] };
-    let keys = command.keys.as_ref().unwrap_or(&none);
+    let (first, last, step) = Keys::range(&command.keys);
     let mut categories: Vec<Reply> =
         command.category_names().into_iter().map(|name| Reply::text(format!("@{name}"))).collect();
     categories.dedup();
@@ -133,12 +155,12 @@ fn entry(entry: &'static Entry) -> Reply {
         Reply::text(&*entry.name),
         Reply::Integer(command.arity.into()),
         simple_set(command.flag_names()),
-        Reply::Integer(keys.first.into()),
-        Reply::Integer(keys.last.into()),
-        Reply::Integer(keys.step.into()),
+        Reply::Integer(first.into()),
+        Reply::Integer(last.into()),
+        Reply::Integer(step.into()),
         Reply::Set(categories),
         Reply::Set(command.tips.iter().map(|tip| Reply::text(*tip)).collect()),
-        Reply::Set(command.keys.iter().map(key_specification).collect()),
+        Reply::Set(command.key_specifications().map(key_specification).collect()),
         Reply::Array(table().subcommands(entry).iter().map(self::entry).collect()),
     ])
 }
@@ -150,11 +172,16 @@ fn key_specification(keys: &Keys) -> Reply {
     // Relative to the first key, as key specifications count.
     let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
     let range = vec![number("lastkey", last), number("keystep", keys.step), number("limit", 0)];
-    Reply::Map(vec![
-        pair("flags", simple_set(keys.access.iter().copied())),
-        pair("begin_search", of_type("index", vec![number("index", keys.first)])),
-        pair("find_keys", of_type("range", range)),
-    ])
+    let note = keys.note.map(|note| pair("notes", Reply::text(note)));
+    Reply::Map(
+        note.into_iter()
+            .chain([
+                pair("flags", simple_set(keys.access.iter().copied())),
+                pair("begin_search", of_type("index", vec![number("index", keys.first)])),
+                pair("find_keys", of_type("range", range)),
+            ])
+            .collect(),
+    )
 }
 
 /// A command's entry of `COMMAND DOCS`.
@@ -166,6 +193,11 @@ fn documentation(entry: &'static Entry) -> Reply {
         pair("group", Reply::text(command.group.name())),
         pair("complexity", Reply::text(command.complexity)),
     ];
+    if let Some((since, instead)) = command.deprecated {
+        map.push(pair("doc_flags", simple_set(["deprecated"].into_iter())));
+        map.push(pair("deprecated_since", Reply::text(since)));
+        map.push(pair("replaced_by", Reply::text(instead)));
+    }
     if !command.arguments.is_empty() {
         map.push(pair("arguments", Reply::Array(command.arguments.iter().map(argument).collect())));
     }
@@ -184,12 +216,13 @@ fn argument(argument: &Argument) -> Reply {
         pair("display_text", Reply::text(argument.name)),
     ];
     if argument.kind == super::table::argument::Kind::Key {
-        map.push(pair("key_spec_index", Reply::Integer(0)));
+        map.push(pair("key_spec_index", Reply::Integer(argument.specification.into())));
     }
     if let Some(token) = argument.token {
         map.push(pair("token", Reply::text(token)));
     }
-    let flags = [(argument.optional, "optional"), (argument.multiple, "multiple")];
+    let flags =
+        [(argument.optional, "optional"), (argument.multiple, "multiple"), (argument.multiple_token, "multiple_token")];
     if flags.iter().any(|(holds, _)| *holds) {
         let held = flags.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name);
         map.push(pair("flags", simple_set(held)));
@@ -206,7 +239,7 @@ mod tests {
 
     fn keys_of(text: &str) -> Result<Vec<Bytes>, Reply> {
         let words: Vec<Bytes> = text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        keys(&words).map(|(keys, _)| keys)
+        keys(&words).map(|keys| keys.into_iter().map(|(key, _)| key).collect())
     }
 
     #[test]
@@ -219,6 +252,10 @@ mod tests {
             Reply::error("ERR Invalid number of arguments specified for command")
         );
         assert_eq!(keys_of("ping a").unwrap_err(), Reply::error("ERR The command has no key arguments"));
+        let access =
+            |text: &str| keys(&text.split(' ').map(|w| Bytes::from(w.to_owned())).collect::<Vec<_>>()).unwrap()[0].1;
+        assert_eq!(access("set k v"), ["OW", "update"]);
+        assert_eq!(access("set k v get"), ["RW", "access", "update"]);
         assert_eq!(keys_of("nothing a").unwrap_err(), Reply::error("ERR Invalid command specified"));
     }
 

@@ -7,6 +7,8 @@ pub enum Kind {
     String,
     /// A whole number.
     Integer,
+    /// A number with a fraction.
+    Double,
     /// A key.
     Key,
     /// A glob pattern.
@@ -27,6 +29,7 @@ impl Kind {
         match self {
             Kind::String => "string",
             Kind::Integer => "integer",
+            Kind::Double => "double",
             Kind::Key => "key",
             Kind::Pattern => "pattern",
             Kind::UnixTime => "unix-time",
@@ -50,13 +53,26 @@ pub struct Argument {
     pub optional: bool,
     /// Whether it may come several times.
     pub multiple: bool,
+    /// Whether its fixed word comes again each time.
+    pub multiple_token: bool,
+    /// Of a key: which of the command's key specifications speaks of it.
+    pub specification: u8,
     /// What is inside.
     pub inside: &'static [Argument],
 }
 
 impl Argument {
     const fn of(name: &'static str, kind: Kind) -> Argument {
-        Argument { name, kind, token: None, optional: false, multiple: false, inside: &[] }
+        Argument {
+            name,
+            kind,
+            token: None,
+            optional: false,
+            multiple: false,
+            multiple_token: false,
+            specification: 0,
+            inside: &[],
+        }
     }
 
     /// It may be left out.
@@ -68,6 +84,19 @@ impl Argument {
     /// It may come several times.
     pub const fn multiple(mut self) -> Argument {
         self.multiple = true;
+        self
+    }
+
+    /// It may come several times, each time with its fixed word.
+    pub const fn multiple_with_token(mut self) -> Argument {
+        self.multiple = true;
+        self.multiple_token = true;
+        self
+    }
+
+    /// It is a key of the command's second kind of keys.
+    pub const fn of_second_keys(mut self) -> Argument {
+        self.specification = 1;
         self
     }
 
@@ -86,6 +115,11 @@ pub const fn string(name: &'static str) -> Argument {
 /// A whole number.
 pub const fn integer(name: &'static str) -> Argument {
     Argument::of(name, Kind::Integer)
+}
+
+/// A number with a fraction.
+pub const fn double(name: &'static str) -> Argument {
+    Argument::of(name, Kind::Double)
 }
 
 /// A key.

@@ -18,16 +18,20 @@ const fn blank(name: &'static str, arity: i8, flags: u16, group: Group) -> Comma
         name,
         arity,
         flags,
-        keys: None,
+        keys: [None, None],
         categories: match group {
             Group::String => &["string"],
+            Group::Bitmap => &["bitmap"],
             Group::Generic => &["keyspace"],
             Group::Connection => &["connection"],
+            Group::Transactions => &["transaction"],
+            Group::Pubsub => &["pubsub"],
             Group::Server | Group::Cluster | Group::Dynamis => &[],
         },
         tips: &[],
         summary: "",
         since: "1.0.0",
+        deprecated: None,
         group,
         complexity: "O(1)",
         arguments: &[],
@@ -56,8 +60,28 @@ impl Command {
     }
 
     /// Every `step`th word up to `last` is a key.
-    pub const fn keys(mut self, last: i32, step: i32, access: &'static [&'static str]) -> Command {
-        self.keys = Some(Keys { first: 1, last, step, access });
+    pub const fn keys(self, last: i32, step: i32, access: &'static [&'static str]) -> Command {
+        self.keys_from(1, last, step, access)
+    }
+
+    /// Every `step`th word from `first` up to `last` is a key. Said a second time, it adds keys of another kind.
+    pub const fn keys_from(mut self, first: i32, last: i32, step: i32, access: &'static [&'static str]) -> Command {
+        let place = if self.keys[0].is_none() { 0 } else { 1 };
+        self.keys[place] = Some(Keys { first, last, step, access, note: None });
+        self
+    }
+
+    /// Why what was said of its first keys is so.
+    pub const fn note(mut self, note: &'static str) -> Command {
+        if let Some(keys) = self.keys[0] {
+            self.keys[0] = Some(Keys { note: Some(note), ..keys });
+        }
+        self
+    }
+
+    /// Redis advises against it since then, and names something else instead.
+    pub const fn deprecated(mut self, since: &'static str, instead: &'static str) -> Command {
+        self.deprecated = Some((since, instead));
         self
     }
 

@@ -25,13 +25,14 @@ pub(super) const COMMANDS: &[Command] = &[container(
             .tips(CHANGING)
             .costs("O(N) in the number of nodes and partitions")
             .help("3.0.0", "Lists the nodes and the slots each answers for first."),
-        command("shards", 2, LOADING | STALE, Group::Cluster, cluster::shards)
+        command("shards", 2, STALE, Group::Cluster, cluster::shards)
             .tips(CHANGING)
             .costs("O(N) in the number of nodes and partitions")
             .help("7.0.0", "Lists the nodes with their slots and health."),
-        command("slots", 2, LOADING | STALE, Group::Cluster, cluster::slots)
+        command("slots", 2, STALE, Group::Cluster, cluster::slots)
             .tips(CHANGING)
             .costs("O(N) in the number of nodes and partitions")
+            .deprecated("7.0.0", "`CLUSTER SHARDS`")
             .help("3.0.0", "Lists the ranges of slots and the node that answers for each first."),
     ],
 )

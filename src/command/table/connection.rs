@@ -29,7 +29,7 @@ pub(super) const COMMANDS: &[Command] = &[
             "arguments",
             &[
                 integer("protover"),
-                block("auth", &[string("username"), string("password")]).after("AUTH").optional(),
+                block("username_password", &[string("username"), string("password")]).after("AUTH").optional(),
                 string("clientname").after("SETNAME").optional(),
             ],
         )
@@ -88,7 +88,7 @@ const CLIENT: &[Command] = &[
         .takes_arguments(&[ON_OFF]),
     command("reply", 3, OWN, Group::Connection, client::reply)
         .help("3.2.0", "Says which replies the connection wants.")
-        .takes_arguments(&[one_of("action", &[token("on", "ON"), token("off", "OFF"), token("skip", "SKIP")])]),
+        .takes_arguments(&[one_of("on_off_skip", &[token("on", "ON"), token("off", "OFF"), token("skip", "SKIP")])]),
     command("setinfo", 4, OWN, Group::Connection, client::setinfo)
         .help("7.2.0", "Tells which library uses the connection.")
         .takes_arguments(&[one_of("attr", &[string("libname").after("LIB-NAME"), string("libver").after("LIB-VER")])]),

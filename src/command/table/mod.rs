@@ -13,6 +13,9 @@
 
 pub mod argument;
 pub mod build;
+pub mod flag;
+pub mod group;
+pub mod place;
 
 mod cluster;
 mod connection;
@@ -25,6 +28,8 @@ use super::Asked;
 use super::step::Step;
 use argument::Argument;
 use bytes::Bytes;
+pub use group::Group;
+pub use place::Keys;
 use std::sync::LazyLock;
 
 /// Runs a command. The first word is its name.
@@ -32,78 +37,6 @@ pub type Handler = for<'a, 'b, 'c> fn(&'a mut Asked<'b>, &'c [Bytes]) -> Step;
 
 /// The longest name we look for, in bytes.
 const NAME_BYTES_MAX: usize = 32;
-
-/// Facts about a command that others may decide on, one bit each.
-pub mod flag {
-    /// Changes data.
-    pub const WRITE: u16 = 1;
-    /// Only reads data.
-    pub const READONLY: u16 = 1 << 1;
-    /// May need memory.
-    pub const DENYOOM: u16 = 1 << 2;
-    /// For operators.
-    pub const ADMIN: u16 = 1 << 3;
-    /// Not for scripts.
-    pub const NOSCRIPT: u16 = 1 << 4;
-    /// Allowed while loading.
-    pub const LOADING: u16 = 1 << 5;
-    /// Allowed on stale data.
-    pub const STALE: u16 = 1 << 6;
-    /// Takes constant time.
-    pub const FAST: u16 = 1 << 7;
-    /// Allowed before authentication.
-    pub const NO_AUTH: u16 = 1 << 8;
-    /// Allowed while the server is busy.
-    pub const ALLOW_BUSY: u16 = 1 << 9;
-
-    /// The names `COMMAND` shows, in the order of the bits.
-    pub const NAMES: [&str; 10] =
-        ["write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
-}
-
-/// The group of a command in the documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// Strings.
-    String,
-    /// Keys of any type.
-    Generic,
-    /// The connection.
-    Connection,
-    /// The server.
-    Server,
-    /// The cluster.
-    Cluster,
-    /// Siblings, contexts and quorums: what only Dynamis has.
-    Dynamis,
-}
-
-impl Group {
-    /// Its name in `COMMAND DOCS`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Group::String => "string",
-            Group::Generic => "generic",
-            Group::Connection => "connection",
-            Group::Server => "server",
-            Group::Cluster => "cluster",
-            Group::Dynamis => "dynamis",
-        }
-    }
-}
-
-/// Where a command's keys are among its words, and what is done with them.
-#[derive(Clone, Copy, Debug)]
-pub struct Keys {
-    /// The first key's place; the name is at 0.
-    pub first: i32,
-    /// The last key's place; negative: counted from the end.
-    pub last: i32,
-    /// From one key to the next.
-    pub step: i32,
-    /// Redis's words for what is done with them.
-    pub access: &'static [&'static str],
-}
 
 /// A command, or a subcommand of one.
 #[derive(Debug)]
@@ -114,8 +47,8 @@ pub struct Command {
     pub arity: i8,
     /// Bits of [`flag`].
     pub flags: u16,
-    /// Its keys, if it takes any.
-    pub keys: Option<Keys>,
+    /// Its keys, if it takes any: one description for all that are alike.
+    pub keys: [Option<Keys>; 2],
     /// Its categories beyond those that follow from the flags.
     pub categories: &'static [&'static str],
     /// Hints for proxies and clients.
@@ -124,6 +57,8 @@ pub struct Command {
     pub summary: &'static str,
     /// The first version that had it.
     pub since: &'static str,
+    /// Since when Redis advises against it, and what it names instead.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Its group in the documentation.
     pub group: Group,
     /// What it costs.
@@ -177,12 +112,14 @@ impl Command {
         names
     }
 
+    /// What is said of its keys.
+    pub fn key_specifications(&self) -> impl Iterator<Item = &Keys> {
+        self.keys.iter().flatten()
+    }
+
     /// The places of the keys among so many words.
     pub fn key_places(&self, words: usize) -> impl Iterator<Item = usize> {
-        let keys = self.keys.unwrap_or(Keys { first: 1, last: 0, step: 1, access: &[] });
-        let last = if keys.last < 0 { words as i64 + i64::from(keys.last) } else { i64::from(keys.last) };
-        let last = last.min(words as i64 - 1);
-        (i64::from(keys.first)..=last).step_by(keys.step.max(1) as usize).map(|place| place as usize)
+        self.keys.into_iter().flatten().flat_map(move |keys| keys.places(words))
     }
 }
 

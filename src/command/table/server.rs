@@ -9,7 +9,7 @@ use crate::command::{command_info, config, flush, info, server};
 const DEFAULT: u16 = LOADING | STALE;
 const OPERATOR: u16 = ADMIN | NOSCRIPT | LOADING | STALE;
 const EVERYWHERE: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
-const FLUSH_TYPE: Argument = one_of("flush-type", &[token("async", "ASYNC"), token("sync", "SYNC")]).optional();
+const FLUSH_TYPE: Argument = one_of("async", &[token("async", "ASYNC"), token("sync", "SYNC")]).optional();
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -51,7 +51,7 @@ const CONFIG: &[Command] = &[
     command("get", -3, OPERATOR, Group::Server, config::get)
         .costs("O(N) in the number of settings")
         .help("2.0.0", "Shows the settings whose names match.")
-        .takes_arguments(&[pattern("parameter").multiple()]),
+        .takes_arguments(&[block("parameter", &[string("parameter")]).multiple()]),
     command("help", 2, DEFAULT, Group::Server, config::help).help("5.0.0", "Lists the subcommands."),
     command("resetstat", 2, OPERATOR, Group::Server, config::resetstat)
         .help("2.0.0", "Sets the counters of INFO back to zero."),
@@ -59,7 +59,7 @@ const CONFIG: &[Command] = &[
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .costs("O(N) in the number of settings")
         .help("2.0.0", "Changes settings of this node, all or none.")
-        .takes_arguments(&[block("data", &[string("parameter"), string("value")]).multiple()]),
+        .takes_arguments(&[block("parameter_value", &[string("parameter"), string("value")]).multiple()]),
 ];
 
 const COMMAND: &[Command] = &[

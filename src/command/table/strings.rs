@@ -23,6 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .takes_arguments(&[KEY]),
     command("set", -3, WRITE | DENYOOM, Group::String, strings::set)
         .one_key(&["RW", "access", "update", "variable_flags"])
+        .note("RW and ACCESS due to the optional `GET` argument")
         .help("1.0.0", "Sets a key to a value, replacing everything its coordinator holds of it.")
         .takes_arguments(&[
             KEY,
@@ -46,6 +47,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("getset", 3, WRITE | DENYOOM | FAST, Group::String, strings::getset)
         .one_key(&["RW", "access", "update"])
         .help("1.0.0", "Sets a key and shows what it was before.")
+        .deprecated("6.2.0", "`SET` with the `!GET` argument")
         .takes_arguments(&[KEY, VALUE]),
     command("getdel", 2, WRITE | FAST, Group::String, strings::getdel)
         .one_key(&["RW", "access", "delete"])
@@ -53,6 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .takes_arguments(&[KEY]),
     command("getex", -2, WRITE | FAST, Group::String, strings::getex)
         .one_key(&["RW", "access", "update"])
+        .note("RW and UPDATE because it changes the TTL")
         .help("6.2.0", "Shows the value of a key and sets or drops its expiry.")
         .takes_arguments(&[
             KEY,
@@ -73,7 +76,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .costs("O(N) in the number of keys")
         .help("1.0.1", "Sets several keys, each on its own: not one step for other clients.")
-        .takes_arguments(&[block("data", &[KEY, VALUE]).multiple()]),
+        .takes_arguments(&[block("key_value", &[KEY, VALUE]).multiple()]),
     command("strlen", 2, READONLY | FAST, Group::String, strings::strlen)
         .one_key(&["RO"])
         .help("2.2.0", "Tells how many bytes the value of a key has.")
