@@ -3,10 +3,12 @@
 //! The tables can be held against a real Redis: with `COMPAT_ORACLE=host:port` set, the tables of Redis's commands run there
 //! (its databases are emptied key by key as the tables go). What only Dynamis has stands in tables of its own.
 
+mod bits;
 mod described;
 mod dynamis;
 mod keyspace;
 mod server;
+mod substrings;
 mod tables;
 
 use crate::harness::cluster::Cluster;
@@ -53,6 +55,13 @@ fn strings() {
     hold(&[tables::SET_AND_GET, tables::SET_OPTIONS, tables::SET_ERRORS, tables::OTHER_STRINGS, tables::GETEX]);
 }
 
+/// Parts of strings, LCS, bits and bit fields answer as in Redis 7.
+#[test]
+fn parts_of_strings_and_bits() {
+    hold(&[substrings::PARTS, substrings::LCS, bits::BITS, bits::BITOP, bits::BITFIELD]);
+    check(&mut Subject::start().connect(2), substrings::LCS_RESP2);
+}
+
 /// DEL, UNLINK, EXISTS, TOUCH, TYPE, FLUSHDB, FLUSHALL and all commands about expiry answer as in Redis 7.
 #[test]
 fn keys() {
@@ -69,6 +78,11 @@ fn forwarded_commands() {
         tables::SET_ERRORS,
         tables::OTHER_STRINGS,
         tables::GETEX,
+        substrings::PARTS,
+        substrings::LCS,
+        bits::BITS,
+        bits::BITOP,
+        bits::BITFIELD,
         keyspace::KEYS,
         keyspace::FLUSH,
         keyspace::EXPIRY,

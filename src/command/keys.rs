@@ -9,7 +9,7 @@
 //! - One key that cannot be read fails the command, and then nothing was deleted.
 
 use crate::command::Asked;
-use crate::command::arguments::target::{Target, acknowledged, got, got_one, put, settle};
+use crate::command::arguments::target::{Target, acknowledged, as_read, got, got_one, put, settle};
 use crate::command::step::{Operations, Outcomes, Step, Then};
 use crate::message::operation::{Act, Basis};
 use crate::object::Object;
@@ -94,13 +94,6 @@ fn del_live(targets: Vec<Target>, objects: Vec<Object>, now_ms: u64) -> Step {
         return Step::Reply(Reply::Integer(0));
     }
     Step::Ask(puts, Then::Plain(count_deleted))
-}
-
-/// Several keys are deleted as they were read. Were one of them to race, the whole command would start again and no
-/// longer count those it has deleted already; so a value written meanwhile stays beside the tombstone, and GET shows it,
-/// as if it had come after the DEL.
-fn as_read(object: Object) -> Basis {
-    Basis::Given(object.context)
 }
 
 fn count_deleted(outcomes: Outcomes, _now_ms: u64) -> Step {

@@ -12,10 +12,11 @@
 //!   a lock across a partition of the network.
 
 use crate::command::Asked;
-use crate::command::arguments::target::{Target, acknowledged, got, got_one, put, settle, written_one};
+use crate::command::arguments::target::{Target, acknowledged, as_read, got, got_one, put, settle, written_one};
 use crate::command::arguments::{Form, Lifetime, is, syntax_error, wrong_number_of_arguments};
+use crate::command::failure;
 use crate::command::step::{Operations, Outcomes, Step, Then};
-use crate::message::operation::{Act, Basis, Operation};
+use crate::message::operation::{Act, Basis, Operation, Outcome};
 use crate::object::Object;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
@@ -109,6 +110,52 @@ pub fn mset(asked: &mut Asked, words: &[Bytes]) -> Step {
         Ok(puts) => Step::Ask(puts, Then::Plain(mset_answer)),
         Err(reply) => Step::Reply(reply),
     }
+}
+
+/// `MSETNX key value [key value …]`: 1 when none of the keys had a value and all are written; 0, and nothing is, otherwise.
+pub fn msetnx(asked: &mut Asked, words: &[Bytes]) -> Step {
+    if words.len().is_multiple_of(2) {
+        return Step::Reply(wrong_number_of_arguments("msetnx"));
+    }
+    let named = |(key, value): (&Bytes, &Bytes)| Ok((Target::named(asked, key)?, value.clone()));
+    let pairs: Result<Vec<(Target, Bytes)>, Reply> = last_values(&words[1..]).into_iter().map(named).collect();
+    settle(pairs.map(msetnx_at))
+}
+
+/// Reads every key, then writes all or none.
+fn msetnx_at(pairs: Vec<(Target, Bytes)>) -> Step {
+    let gets = pairs.iter().map(|(target, _)| target.clone().operation(Act::Get)).collect();
+    let then = move |outcomes: Outcomes, now_ms| {
+        let objects: Result<Vec<Object>, Reply> = outcomes.into_iter().map(got).collect();
+        settle(objects.map(|objects| match objects.iter().any(|object| object.shown(now_ms).is_some()) {
+            true => Step::Reply(Reply::Integer(0)),
+            false => msetnx_all(pairs, objects),
+        }))
+    };
+    Step::Ask(gets, Then::With(Box::new(then)))
+}
+
+/// Writes the first key only if it still is as it was read, so that of two coordinated here at once one starts again and
+/// finds it; then the others as they were read: see [`as_read`].
+fn msetnx_all(pairs: Vec<(Target, Bytes)>, objects: Vec<Object>) -> Step {
+    let mut pairs = pairs.into_iter().zip(objects);
+    let Some(((target, value), object)) = pairs.next() else { return Step::Reply(failure::out_of_step()) };
+    let first = target.operation(put(Some(value), None, Basis::Seen(object)));
+    let others: Operations =
+        pairs.map(|((target, value), object)| target.operation(put(Some(value), None, as_read(object)))).collect();
+    let then = move |outcomes: Outcomes, _| match outcomes.first() {
+        Some(Outcome::Written(_)) if !others.is_empty() => msetnx_others(outcomes, others),
+        _ => settle(written_one(outcomes).map(|_| Step::Reply(Reply::Integer(1)))),
+    };
+    Step::Ask(smallvec![first], Then::With(Box::new(then)))
+}
+
+fn msetnx_others(mut all: Outcomes, others: Operations) -> Step {
+    let then = move |outcomes: Outcomes, _| {
+        all.extend(outcomes);
+        Step::Reply(acknowledged(all).map_or_else(|error| error, |_| Reply::Integer(1)))
+    };
+    Step::Ask(others, Then::With(Box::new(then)))
 }
 
 fn mset_answer(outcomes: Outcomes, _now_ms: u64) -> Step {

@@ -69,6 +69,13 @@ pub fn put(value: Option<Bytes>, expiry: Option<u64>, basis: Basis) -> Act {
     Act::Put(Put { value, expiry, basis, id: None })
 }
 
+/// The basis of a write of one key among several. Were one of them to race, the whole command would start again and find
+/// what it has itself done already (a DEL would no longer count it, an MSETNX take it for someone else's); so the key is
+/// changed as it was read, and a value written meanwhile stays beside it: GET shows whichever is later.
+pub fn as_read(object: Object) -> Basis {
+    Basis::Given(object.context)
+}
+
 /// A step, or the error that ends the command.
 pub fn settle(step: Result<Step, Reply>) -> Step {
     step.unwrap_or_else(Step::Reply)

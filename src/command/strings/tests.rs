@@ -3,7 +3,7 @@
 use super::*;
 use crate::causality::Context;
 use crate::command::arguments::target::trial::{
-    NOW_MS, after_get, asks, feed, object, one, replies, target, words, writes,
+    NOW_MS, after_get, asks, asks_many, feed, object, one, replies, target, target_named, words, writes,
 };
 use crate::command::failure;
 use crate::message::operation::{Failure, Outcome, Put};
@@ -232,4 +232,42 @@ fn mset_writes_a_key_named_twice_once_with_its_last_value() {
     let words = words("a 1 b 2 a 3");
     let pairs = last_values(&words);
     assert_eq!(pairs, [(&words[0], &words[5]), (&words[2], &words[3])]);
+}
+
+fn msetnx_of(pairs: &[(&str, &str)], got: impl IntoIterator<Item = Object>) -> Step {
+    let pairs = pairs.iter().map(|(key, value)| (target_named(key), Bytes::copy_from_slice(value.as_bytes())));
+    feed(msetnx_at(pairs.collect()), got.into_iter().map(Outcome::Got))
+}
+
+#[test]
+fn msetnx_writes_nothing_when_one_key_has_a_value() {
+    let step = msetnx_of(&[("a", "1"), ("b", "2")], [Object::default(), one("v")]);
+    assert_eq!(replies(step), Reply::Integer(0));
+}
+
+#[test]
+fn msetnx_writes_the_first_key_as_it_was_seen_and_then_the_others() {
+    let deleted = object(&[(1, None, None)]);
+    let step =
+        msetnx_of(&[("a", "1"), ("b", "2"), ("c", "3")], [Object::default(), deleted.clone(), Object::default()]);
+    let (first, then) = asks(step);
+    assert_eq!(first.key.user_key(), b"a");
+    assert!(matches!(&first.act, Act::Put(put) if seen(put)), "{first:?}");
+    let (others, then) = asks_many(then.run(smallvec![Outcome::Written(Context::new())], NOW_MS));
+    assert_eq!(others.iter().map(|other| other.key.user_key()).collect::<Vec<_>>(), [b"b", b"c"]);
+    assert!(matches!(&others[0].act, Act::Put(put) if matches!(&put.basis, Basis::Given(c) if *c == deleted.context)));
+    let written = || Outcome::Written(Context::new());
+    assert_eq!(replies(then.run(smallvec![written(), written()], NOW_MS)), Reply::Integer(1));
+}
+
+#[test]
+fn msetnx_of_one_key_is_done_with_it_and_tells_of_a_failure() {
+    assert_eq!(writes(msetnx_of(&[("a", "1")], [Object::default()])).1, Reply::Integer(1));
+    let refused = Failure::NoReplicas { reachable: 1, needed: 2 };
+    let step = msetnx_of(&[("a", "1"), ("b", "2")], [Object::default(), Object::default()]);
+    assert_eq!(replies(feed(step, [Outcome::Failed(refused.clone())])), failure::reply(refused.clone()));
+    let step = msetnx_of(&[("a", "1"), ("b", "2")], [Object::default(), Object::default()]);
+    let step = feed(step, [Outcome::Written(Context::new())]);
+    let Reply::Error(line) = replies(feed(step, [Outcome::Failed(refused)])) else { panic!("no error") };
+    assert!(line.starts_with("NOQUORUM ") && line.contains("1 of 2 keys of this command were acknowledged"), "{line}");
 }

@@ -17,12 +17,14 @@ pub mod flag;
 pub mod group;
 pub mod place;
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod dynamis;
 mod keys;
 mod server;
 mod strings;
+mod substrings;
 
 use super::Asked;
 use super::step::Step;
@@ -155,8 +157,16 @@ pub enum Found {
     Unknown,
 }
 
-const GROUPS: [&[Command]; 6] =
-    [strings::COMMANDS, keys::COMMANDS, connection::COMMANDS, server::COMMANDS, cluster::COMMANDS, dynamis::COMMANDS];
+const GROUPS: [&[Command]; 8] = [
+    strings::COMMANDS,
+    substrings::COMMANDS,
+    bitmap::COMMANDS,
+    keys::COMMANDS,
+    connection::COMMANDS,
+    server::COMMANDS,
+    cluster::COMMANDS,
+    dynamis::COMMANDS,
+];
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
 

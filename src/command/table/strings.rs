@@ -77,6 +77,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs("O(N) in the number of keys")
         .help("1.0.1", "Sets several keys, each on its own: not one step for other clients.")
         .takes_arguments(&[block("key_value", &[KEY, VALUE]).multiple()]),
+    command("msetnx", -3, WRITE | DENYOOM, Group::String, strings::msetnx)
+        .keys(-1, 2, &["OW", "insert"])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
+        .costs("O(N) in the number of keys")
+        .help("1.0.1", "Sets several keys if none has a value yet, each on its own: not one step for other clients.")
+        .takes_arguments(&[block("key_value", &[KEY, VALUE]).multiple()]),
     command("strlen", 2, READONLY | FAST, Group::String, strings::strlen)
         .one_key(&["RO"])
         .help("2.2.0", "Tells how many bytes the value of a key has.")
