@@ -7,6 +7,7 @@ mod bits;
 mod described;
 mod dynamis;
 mod keyspace;
+mod pubsub;
 mod server;
 mod substrings;
 mod tables;

@@ -18,6 +18,7 @@ mod harness;
 mod overload;
 mod paper;
 mod protocol;
+mod pubsub;
 mod quorum;
 mod retries;
 mod settling;

@@ -19,7 +19,7 @@
 //! machines  merkle, message, gossip, quorum, handoff,   event + now → effects
 //!           budget, settling
 //! words     key, causality, policy, object, ring        values and their laws
-//! ground    codec, config                               no Dynamo idea in here
+//! ground    codec, glob, config                         no Dynamo idea in here
 //! ```
 //!
 //! A write's way through the house: `door` reads bytes, `resp` cuts them into requests, `command` turns each into
@@ -27,6 +27,7 @@
 //! through `storage`, `peer` carries the object to the other homes, and the reply goes back up.
 
 pub mod codec;
+pub mod glob;
 pub mod config;
 
 pub mod key;

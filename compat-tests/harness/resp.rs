@@ -15,7 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a reply is shown when it has not what it should.
 const CHARS_SHOWN: usize = 1000;
 
-/// A reply. Its text form is that of the tables: `+OK`, `-ERR …`, `:1`, `"bytes"`, `nil`, `[a, b]`, `{a: b}`, `#t`, `,1.5`.
+/// A reply. Its text form is that of the tables: `+OK`, `-ERR …`, `:1`, `"bytes"`, `nil`, `[a, b]`, `>[a, b]`, `{a: b}`, `#t`,
+/// `,1.5`.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     /// `+`
@@ -30,6 +31,8 @@ pub enum Value {
     Nil,
     /// `*`, `~`
     Array(Vec<Value>),
+    /// `>`
+    Push(Vec<Value>),
     /// `%`
     Map(Vec<(Value, Value)>),
     /// `,`
@@ -50,6 +53,7 @@ impl fmt::Display for Value {
                 let items: Vec<String> = items.iter().map(Value::to_string).collect();
                 write!(f, "[{}]", items.join(", "))
             }
+            Value::Push(items) => write!(f, ">{}", Value::Array(items.clone())),
             Value::Map(entries) => {
                 let entries: Vec<String> = entries.iter().map(|(name, value)| format!("{name}: {value}")).collect();
                 write!(f, "{{{}}}", entries.join(", "))
@@ -67,10 +71,10 @@ impl fmt::Debug for Value {
 }
 
 impl Value {
-    /// The items of an array; panics on anything else.
+    /// The items of an array or of a push; panics on anything else.
     pub fn items(&self) -> &[Value] {
         match self {
-            Value::Array(items) => items,
+            Value::Array(items) | Value::Push(items) => items,
             other => panic!("an array was expected, not {other}"),
         }
     }
@@ -189,6 +193,7 @@ impl Connection {
             "$" => Ok(Value::Bulk(self.bulk(rest)?)),
             "=" => Ok(Value::Bulk(self.bulk(rest)?.split_off(4))),
             "*" | "~" => Ok(Value::Array(self.several(number(rest)?)?)),
+            ">" => Ok(Value::Push(self.several(number(rest)?)?)),
             "%" => {
                 let mut flat = self.several(number(rest)? * 2)?.into_iter();
                 let mut entries = Vec::new();

@@ -7,10 +7,10 @@
 //! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
 
 use super::failure;
-use super::rounds::{self, Begun, House, Waiting};
-use super::step::Step;
+use super::rounds::{self, Begun, House};
+use super::step::{Step, Waiting};
 use super::table::{self, Entry, Found, Group, flag};
-use super::{Asked, Server, text};
+use super::{Asked, Server, pubsub, text};
 use crate::message::operation::{Operation, Outcome};
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
@@ -31,6 +31,8 @@ pub struct Answer {
     pub reply: Reply,
     /// The protocol the connection spoke then.
     pub protocol: Protocol,
+    /// So many items left for the connection ([`crate::session::outgoing`]) go before it.
+    pub after: u64,
 }
 
 /// Whether the client is still there.
@@ -65,6 +67,7 @@ struct Slot {
     sum: i64,
     reply: Option<Reply>,
     protocol: Protocol,
+    after: u64,
     scope: Scope,
     silent: bool,
     rejected: bool,
@@ -78,7 +81,7 @@ impl Slot {
             }
             reply => reply,
         };
-        Some(Answer { reply, protocol: self.protocol })
+        Some(Answer { reply, protocol: self.protocol, after: self.after })
     }
 
     /// Takes a unit's answer; `part`: of one key among others. The first error in doubt speaks, or else the first.
@@ -141,6 +144,7 @@ impl<'a, P> Batch<'a, P> {
                 sum: 0,
                 reply: None,
                 protocol: session.protocol,
+                after: 0,
                 scope: Scope::default(),
                 silent: false,
                 rejected: false,
@@ -154,7 +158,7 @@ impl<'a, P> Batch<'a, P> {
     fn dispatch(&mut self, unit: Unit) -> Step {
         let words = &self.requests[unit.slot].words[..];
         let slot = &mut self.slots[unit.slot];
-        let handler = match admit(slot.found, words, self.session.authenticated) {
+        let handler = match admit(slot.found, words, self.session) {
             Ok(handler) => handler,
             Err(refusal) => {
                 slot.rejected = true;
@@ -175,7 +179,6 @@ impl<'a, P> Batch<'a, P> {
             client.last_command.store(entry.number, Relaxed);
         }
         client.database.store(self.session.database, Relaxed);
-        client.protocol.store(if self.session.protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
     }
 }
 
@@ -204,6 +207,7 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
         let slot = &mut self.slots[unit.slot];
         slot.silent = (!wanted && !self.session.answered_anyway) || self.session.muted;
         slot.protocol = self.session.protocol;
+        slot.after = self.session.after;
         Begun { step, reads_only }
     }
 
@@ -236,12 +240,15 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
 }
 
 /// Lets a request through to its handler, or says in Redis's words why not.
-fn admit(found: Option<&'static Entry>, words: &[Bytes], authenticated: bool) -> Result<table::Handler, Reply> {
+fn admit(found: Option<&'static Entry>, words: &[Bytes], session: &Session) -> Result<table::Handler, Reply> {
     let Some(entry) = found else { return Err(Reply::error(not_found(words))) };
     let handler = entry.command.run.filter(|_| entry.command.takes(words.len()));
     let Some(handler) = handler else { return Err(super::arguments::wrong_number_of_arguments(&entry.name)) };
-    if !authenticated && !entry.command.is(flag::NO_AUTH) {
+    if !session.authenticated && !entry.command.is(flag::NO_AUTH) {
         return Err(Reply::error("NOAUTH Authentication required."));
+    }
+    if session.is_subscribed() && session.protocol == Protocol::Resp2 && !pubsub::is_for_subscribers(&entry.name) {
+        return Err(pubsub::not_for_subscribers(&entry.name));
     }
     Ok(handler)
 }
@@ -317,18 +324,27 @@ fn found_values(reply: &Reply, hits: &mut u64, misses: &mut u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::clients::Clients;
 
     fn words(text: &str) -> Vec<Bytes> {
         text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
     }
 
     fn refusal(text: &str, authenticated: bool) -> String {
+        refusal_to(&stranger(authenticated), text)
+    }
+
+    fn stranger(authenticated: bool) -> Session {
+        Session::new(Clients::new().enter(1, "a:1".into(), "b:2".into(), 3).unwrap(), authenticated)
+    }
+
+    fn refusal_to(session: &Session, text: &str) -> String {
         let words = words(text);
         let found = match table::find(&words) {
             Found::Command(entry) => Some(entry),
             _ => None,
         };
-        match admit(found, &words, authenticated) {
+        match admit(found, &words, session) {
             Err(Reply::Error(text)) => text,
             Err(other) => panic!("{other:?}"),
             Ok(_) => String::new(),
@@ -360,6 +376,7 @@ mod tests {
             sum: 0,
             reply: None,
             protocol: Protocol::Resp2,
+            after: 0,
             scope: Scope::default(),
             silent: false,
             rejected: false,
@@ -390,6 +407,21 @@ mod tests {
         let long = "a".repeat(200);
         let expected = format!("ERR unknown command 'foo', with args beginning with: '{}' ", "a".repeat(128));
         assert_eq!(refusal(&format!("foo {long} b"), true), expected);
+    }
+
+    #[test]
+    fn subscribers_of_resp2_only_subscribe_and_leave() {
+        let mut session = stranger(true);
+        session.subscriptions = [0, 0, 1];
+        let context = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+        assert_eq!(refusal_to(&session, "GET a"), format!("ERR Can't execute 'get': {context}"));
+        assert_eq!(refusal_to(&session, "client ID"), format!("ERR Can't execute 'client|id': {context}"));
+        assert_eq!(refusal_to(&session, "get"), "ERR wrong number of arguments for 'get' command");
+        for allowed in ["ping", "SUBSCRIBE a", "punsubscribe", "ssubscribe a", "quit", "reset"] {
+            assert_eq!(refusal_to(&session, allowed), "", "{allowed}");
+        }
+        session.protocol = Protocol::Resp3;
+        assert_eq!(refusal_to(&session, "get a"), "");
     }
 
     #[test]

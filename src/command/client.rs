@@ -1,7 +1,7 @@
 //! CLIENT: who is connected, under which name, and whom to show out.
 //!
-//! Contract: the line that describes a client has Redis's fields in Redis's order; what we have no such thing of (pub/sub,
-//! MULTI) is 0 or -1 as in Redis for a client without any. KILL takes all of Redis's filters together.
+//! Contract: the line that describes a client has Redis's fields in Redis's order; what we have no such thing of
+//! (MULTI) is 0 or -1 as in Redis for a client without any. KILL takes all of Redis's filters together.
 
 use super::arguments::{is, parse_integer, syntax_error};
 use super::connection::{BAD_NAME, is_printable};
@@ -99,9 +99,8 @@ pub fn list(asked: &mut Asked, words: &[Bytes]) -> Step {
     let mut wanted = asked.server.clients.all();
     match &words[2..] {
         [] => {}
-        [option, kind] if is(option, "TYPE") => match is_normal(kind) {
-            Ok(true) => {}
-            Ok(false) => wanted.clear(),
+        [option, kind] if is(option, "TYPE") => match Type::read(kind) {
+            Ok(kind) => wanted.retain(|client| kind == Type::of(client)),
             Err(reply) => return done(reply),
         },
         [option, ids @ ..] if is(option, "ID") && !ids.is_empty() => {
@@ -114,30 +113,51 @@ pub fn list(asked: &mut Asked, words: &[Bytes]) -> Step {
     done(Reply::Verbatim(wanted.iter().map(|client| describe(client)).collect()))
 }
 
-/// All our clients are of the type `normal`; the other types of Redis are known and empty.
-fn is_normal(kind: &[u8]) -> Result<bool, Reply> {
-    match kind {
-        kind if is(kind, "NORMAL") => Ok(true),
-        kind if ["MASTER", "SLAVE", "REPLICA", "PUBSUB"].iter().any(|other| is(kind, other)) => Ok(false),
-        other => Err(Reply::error(format!("ERR Unknown client type '{}'", text(other)))),
+/// Redis's types of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    /// Asks and is answered; also one that watches with MONITOR.
+    Normal,
+    /// Has subscriptions.
+    Pubsub,
+    /// Redis's masters and replicas: nobody here.
+    Nobody,
+}
+
+impl Type {
+    fn read(kind: &[u8]) -> Result<Type, Reply> {
+        match kind {
+            kind if is(kind, "NORMAL") => Ok(Type::Normal),
+            kind if is(kind, "PUBSUB") => Ok(Type::Pubsub),
+            kind if ["MASTER", "SLAVE", "REPLICA"].iter().any(|other| is(kind, other)) => Ok(Type::Nobody),
+            other => Err(Reply::error(format!("ERR Unknown client type '{}'", text(other)))),
+        }
+    }
+
+    fn of(client: &Client) -> Type {
+        if client.is_subscribed() { Type::Pubsub } else { Type::Normal }
     }
 }
 
 /// One line of `CLIENT LIST`, with its line end.
 fn describe(client: &Client) -> String {
     let facts = client.facts.lock().clone();
-    let flags = match (client.no_evict.load(Relaxed), client.no_touch.load(Relaxed)) {
-        (false, false) => "N",
-        (true, false) => "e",
-        (false, true) => "T",
-        (true, true) => "eT",
-    };
+    let is = |letter, holds| if holds { letter } else { "" };
+    let flags = [
+        is("O", client.is_monitor.load(Relaxed)),
+        is("P", client.is_subscribed()),
+        is("e", client.no_evict.load(Relaxed)),
+        is("T", client.no_touch.load(Relaxed)),
+    ];
+    let flags = Some(flags.concat()).filter(|flags| !flags.is_empty()).unwrap_or_else(|| "N".to_owned());
     let (unread, room) = (client.unread_bytes.load(Relaxed), client.unread_room_bytes.load(Relaxed));
     let replies = client.reply_room_bytes.load(Relaxed);
+    let (left, left_bytes) = client.outgoing.load();
+    let [channels, patterns, shards] = client.subscriptions.each_ref().map(|count| count.load(Relaxed));
     let command = table::table().entries.get(usize::from(client.last_command.load(Relaxed)));
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 \
-         qbuf={unread} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={replies} rbp={replies} obl=0 oll=0 omem=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub={shards} multi=-1 \
+         qbuf={unread} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={replies} rbp={replies} obl=0 oll={left} omem={left_bytes} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.address,
@@ -147,7 +167,7 @@ fn describe(client: &Client) -> String {
         client.age_s(),
         client.idle_s(),
         client.database.load(Relaxed),
-        unread + room + replies + size_of::<Client>(),
+        unread + room + replies + left_bytes + size_of::<Client>(),
         command.map_or("NULL", |entry| &entry.name),
         client.protocol.load(Relaxed),
         text(&facts.library_name),
@@ -161,8 +181,7 @@ struct Filter {
     id: Option<u64>,
     address: Option<String>,
     local_address: Option<String>,
-    /// A type or user nobody has was named.
-    nobody: bool,
+    kind: Option<Type>,
     keep_me: bool,
     oldest_s: Option<u64>,
 }
@@ -174,7 +193,7 @@ impl Filter {
             let [name, value] = pair else { return Err(syntax_error()) };
             match name {
                 name if is(name, "ID") => filter.id = Some(positive(value, "client-id")?),
-                name if is(name, "TYPE") => filter.nobody |= !is_normal(value)?,
+                name if is(name, "TYPE") => filter.kind = Some(Type::read(value)?),
                 name if is(name, "USER") && value.as_ref() != b"default" => {
                     return Err(Reply::error(format!("ERR No such user '{}'", text(value))));
                 }
@@ -191,8 +210,9 @@ impl Filter {
     }
 
     fn takes(&self, client: &Client, me: u64) -> bool {
-        let spared = self.nobody || (self.keep_me && client.id == me);
+        let spared = self.keep_me && client.id == me;
         !spared
+            && self.kind.is_none_or(|kind| kind == Type::of(client))
             && self.id.is_none_or(|id| client.id == id)
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)

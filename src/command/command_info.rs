@@ -7,7 +7,8 @@ use super::arguments::{is, syntax_error};
 use super::step::Step;
 use super::table::argument::Argument;
 use super::table::{Entry, Keys, table};
-use super::{Asked, done, glob, help_lines};
+use super::{Asked, done, help_lines};
+use crate::glob;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 
@@ -85,7 +86,7 @@ fn keys(words: &[Bytes]) -> Result<Vec<KeyAccess>, Reply> {
         super::table::Found::Command(entry) => entry.command,
         _ => return Err(Reply::error("ERR Invalid command specified")),
     };
-    if found.key_specifications().next().is_none() {
+    if found.key_specifications().all(|keys| keys.access.contains(&"not_key")) {
         return Err(Reply::error("ERR The command has no key arguments"));
     }
     if !found.takes(words.len()) {

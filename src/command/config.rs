@@ -4,8 +4,9 @@
 //! nothing contradicts anything. GET shows each setting once, however many patterns match it.
 
 use super::step::Step;
-use super::{Asked, done, glob, help_lines, text};
+use super::{Asked, done, help_lines, text};
 use crate::config::Config;
+use crate::glob;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 use std::sync::Arc;

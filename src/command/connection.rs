@@ -5,7 +5,7 @@
 
 use super::arguments::{integer, is, syntax_error, wrong_number_of_arguments};
 use super::step::Step;
-use super::{Asked, REDIS_VERSION, done};
+use super::{Asked, REDIS_VERSION, done, pubsub};
 use crate::key::DATABASES;
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
@@ -24,7 +24,10 @@ const HELLO_UNAUTHENTICATED: &str = "NOAUTH HELLO must be called with the client
 pub const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 /// `PING [message]`
-pub fn ping(_asked: &mut Asked, words: &[Bytes]) -> Step {
+pub fn ping(asked: &mut Asked, words: &[Bytes]) -> Step {
+    if asked.session.is_subscribed() && asked.session.protocol == Protocol::Resp2 {
+        return done(pubsub::ping(words));
+    }
     done(match words {
         [_] => Reply::Simple("PONG"),
         [_, message] => Reply::Bulk(message.clone()),
@@ -149,7 +152,9 @@ fn greet(session: &mut Session, words: &[Bytes], required: &str) -> Result<Reply
     if let Some(name) = greeting.name {
         session.client.facts.lock().name = Bytes::copy_from_slice(name);
     }
-    session.protocol = protocol.unwrap_or(session.protocol);
+    if let Some(protocol) = protocol {
+        session.speak(protocol);
+    }
     let version = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
     let entry = |name: &str, value: Reply| (Reply::text(name), value);
     Ok(Reply::Map(vec![

@@ -9,6 +9,7 @@ use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, process, table}
 use crate::key::DATABASES;
 use crate::repair::settling;
 use crate::resp::reply::Reply;
+use crate::session::subscriptions::KINDS;
 use bytes::Bytes;
 use std::fmt::Write;
 use std::path::Path;
@@ -164,6 +165,7 @@ fn about_persistence(server: &Server, out: &mut String) {
 }
 
 fn about_stats(server: &Server, out: &mut String) {
+    let subscriptions = KINDS.map(|kind| server.clients.subscriptions.read().count(kind));
     let stats = &server.stats;
     facts!(out,
         "total_connections_received": stats.connections.sum(),
@@ -176,8 +178,10 @@ fn about_stats(server: &Server, out: &mut String) {
         "evicted_keys": 0,
         "keyspace_hits": stats.hits.sum(),
         "keyspace_misses": stats.misses.sum(),
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
+        "pubsub_channels": subscriptions[0],
+        "pubsub_patterns": subscriptions[1],
+        "pubsubshard_channels": subscriptions[2],
+        "client_output_buffer_limit_disconnections": stats.slow_subscribers.sum(),
         "total_error_replies": stats.errors.sum(),
     );
 }

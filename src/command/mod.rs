@@ -16,7 +16,6 @@
 pub mod step;
 pub mod failure;
 pub mod arguments;
-pub mod glob;
 pub mod stats;
 pub mod strings;
 pub mod substrings;
@@ -25,6 +24,7 @@ pub mod bits;
 pub mod keys;
 pub mod expiry;
 pub mod dynamis;
+pub mod pubsub;
 pub mod connection;
 pub mod client;
 pub mod config;
@@ -93,7 +93,7 @@ impl Server {
         apply: Apply,
     ) -> Arc<Server> {
         let run_id = random_bytes::<20>().iter().map(|byte| format!("{byte:02x}")).collect();
-        Arc::new(Server {
+        let server = Arc::new(Server {
             coordinator,
             config: ArcSwap::from_pointee(config),
             clients: Clients::new(),
@@ -102,7 +102,9 @@ impl Server {
             run_id,
             config_file,
             apply,
-        })
+        });
+        server.coordinator.open_newsroom(Box::new(pubsub::desk::Desk::new(&server)));
+        server
     }
 }
 

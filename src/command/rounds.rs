@@ -14,8 +14,9 @@
 //!   keys of its first.
 //! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times.
 //! - [`Step::Wait`] begins when everything before it is answered; nothing after it begins meanwhile.
+//! - [`Step::Start`] begins then, too; what is after it goes on at once, and its reply is waited for at the end.
 
-use super::step::{Operations, Outcomes, Step, Then};
+use super::step::{Operations, Outcomes, Step, Then, Waiting};
 use crate::key::StorageKey;
 use crate::message::operation::{Act, Basis, Operation, Outcome};
 use crate::resp::reply::Reply;
@@ -59,8 +60,16 @@ pub trait House {
     fn now_ms(&self) -> u64;
 }
 
-/// What a [`Step::Wait`] waits for.
-pub type Waiting = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
+/// What nothing may pass.
+enum Barrier {
+    /// A [`Step::Wait`].
+    Wait(Waiting),
+    /// A [`Step::Start`].
+    Start(Box<dyn FnOnce() -> Waiting + Send>),
+}
+
+/// What began and is not answered yet.
+type Started = Vec<(usize, Waiting)>;
 
 /// A command that is not done.
 struct Task {
@@ -76,6 +85,7 @@ struct Task {
 /// Runs all commands of a batch and answers each. False: the client went away meanwhile.
 pub async fn run<H: House + Send>(house: &mut H) -> bool {
     let mut next = 0;
+    let mut started = Started::new();
     while next < house.count() && !house.is_closing() {
         let mut tasks = Vec::new();
         let mut barrier = None;
@@ -84,30 +94,52 @@ pub async fn run<H: House + Send>(house: &mut H) -> bool {
             barrier = take(house, &mut tasks, next, begun, 1);
             next += 1;
         }
-        if !finish(house, tasks).await {
+        if !finish(house, tasks, &mut started).await {
             return false;
         }
-        if let Some((number, waiting)) = barrier {
-            match house.wait(waiting).await {
-                Some(reply) => house.answer(number, reply),
-                None => return false,
-            }
+        if let Some((number, barrier)) = barrier
+            && !pass(house, number, barrier, &mut started).await
+        {
+            return false;
+        }
+    }
+    for (number, waiting) in started {
+        if !answer_later(house, number, waiting).await {
+            return false;
         }
     }
     true
 }
 
-/// Answers a step, or keeps it as a task; gives back what must be waited for.
+/// Waits at a barrier, or starts what stands there. False: the client went away meanwhile.
+async fn pass<H: House + Send>(house: &mut H, number: usize, barrier: Barrier, started: &mut Started) -> bool {
+    match barrier {
+        Barrier::Wait(waiting) => return answer_later(house, number, waiting).await,
+        Barrier::Start(start) => started.push((number, start())),
+    }
+    true
+}
+
+/// Answers a command when its reply has come. False: the client went away meanwhile.
+async fn answer_later<H: House + Send>(house: &mut H, number: usize, waiting: Waiting) -> bool {
+    let reply = house.wait(waiting).await;
+    let is_here = reply.is_some();
+    reply.into_iter().for_each(|reply| house.answer(number, reply));
+    is_here
+}
+
+/// Answers a step, or keeps it as a task; gives back what nothing may pass.
 fn take<H: House>(
     house: &mut H,
     tasks: &mut Vec<Task>,
     number: usize,
     begun: Begun,
     attempts: u8,
-) -> Option<(usize, Waiting)> {
+) -> Option<(usize, Barrier)> {
     match begun.step {
         Step::Reply(reply) => house.answer(number, reply),
-        Step::Wait(waiting) => return Some((number, waiting)),
+        Step::Wait(waiting) => return Some((number, Barrier::Wait(waiting))),
+        Step::Start(start) => return Some((number, Barrier::Start(start))),
         Step::Ask(operations, then) => {
             let surely_done = begun.reads_only || operations.iter().all(writes_blindly);
             tasks.push(Task { number, operations, then, surely_done, reads_only: begun.reads_only, attempts });
@@ -122,7 +154,7 @@ fn writes_blindly(operation: &Operation) -> bool {
 }
 
 /// Runs rounds until no task is left.
-async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>) -> bool {
+async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>, started: &mut Started) -> bool {
     while !tasks.is_empty() {
         let (mut going, staying) = part(tasks);
         let mut operations = Vec::with_capacity(going.len());
@@ -138,11 +170,10 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>) -> bool {
         tasks = Vec::with_capacity(staying.len());
         for (task, count) in going.into_iter().zip(counts) {
             let outcomes: Outcomes = outcomes.by_ref().take(count).collect();
-            if let Some((number, waiting)) = advance(house, &mut tasks, task, outcomes) {
-                match house.wait(waiting).await {
-                    Some(reply) => house.answer(number, reply),
-                    None => return false,
-                }
+            if let Some((number, barrier)) = advance(house, &mut tasks, task, outcomes)
+                && !pass(house, number, barrier, started).await
+            {
+                return false;
             }
         }
         tasks.extend(staying);
@@ -152,7 +183,7 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>) -> bool {
 }
 
 /// Goes on with a task whose operations ran.
-fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes: Outcomes) -> Option<(usize, Waiting)> {
+fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes: Outcomes) -> Option<(usize, Barrier)> {
     let raced = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Raced));
     if raced && task.attempts >= ATTEMPTS_MAX {
         house.answer(task.number, Reply::error(RACED_OUT));

@@ -61,6 +61,8 @@ pub struct Stats {
     pub bytes_out: Counter,
     /// Errors answered.
     pub errors: Counter,
+    /// Clients cut because they did not read what others sent them.
+    pub slow_subscribers: Counter,
     /// Reads that found a value.
     pub hits: Counter,
     /// Reads that found none.
@@ -101,6 +103,7 @@ impl Stats {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             errors: Counter::default(),
+            slow_subscribers: Counter::default(),
             hits: Counter::default(),
             misses: Counter::default(),
             races: Counter::default(),
@@ -161,6 +164,7 @@ impl Stats {
             &self.bytes_in,
             &self.bytes_out,
             &self.errors,
+            &self.slow_subscribers,
             &self.hits,
             &self.misses,
             &self.races,

@@ -25,8 +25,14 @@ pub enum Step {
     Ask(Operations, Then),
     /// Something of the whole cluster or of time (WAIT, DBSIZE, DYN.EXPLAIN …). Runs after all earlier commands of the
     /// connection have been answered; nothing later is started meanwhile.
-    Wait(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Wait(Waiting),
+    /// As [`Step::Wait`], but what comes later is started as soon as this has begun: its reply comes when it may
+    /// (PUBLISH: what was sent is on its way in order, and who received it is known a little later).
+    Start(Box<dyn FnOnce() -> Waiting + Send>),
 }
+
+/// A reply to come.
+pub type Waiting = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// How a command goes on. The number is the coordinator's wall clock in Unix milliseconds, one reading for the batch.
 pub enum Then {

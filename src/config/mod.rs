@@ -29,6 +29,8 @@ pub mod file;
 pub mod fixed;
 pub mod flags;
 pub mod load;
+pub mod output;
+pub mod percentiles;
 pub mod range;
 pub mod table;
 pub mod value;
@@ -39,6 +41,7 @@ mod manual;
 pub use database::DatabaseSettings;
 pub use error::ConfigError;
 pub use load::{Asked, Loaded, load};
+pub use output::{OutputLimit, OutputLimits};
 pub use table::Config;
 pub use value::{AppendFsync, Conflict, LogLevel, StorageEngine};
 

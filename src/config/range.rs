@@ -11,6 +11,12 @@ pub enum Range {
     PowerOfTwo(u64),
     /// An amount of memory in bytes, with Redis's units: k, kb, m, mb, g, gb.
     Memory(u64, u64),
+    /// A whole number from this on.
+    AtLeast(i64),
+    /// Redis's classes of clients, each with hard and soft bytes and seconds.
+    OutputLimits,
+    /// Numbers from 0 to 100, separated by spaces; may be empty.
+    Percentiles,
     /// yes or no.
     YesNo,
     /// One of these words.
@@ -40,6 +46,9 @@ impl Display for Range {
             Range::Memory(least, most) => {
                 write!(f, "{} to {}; units k, kb, m, mb, g, gb as in Redis", memory(*least), memory(*most))
             }
+            Range::AtLeast(least) => write!(f, "{least} and above"),
+            Range::OutputLimits => write!(f, "normal, replica or pubsub, hard bytes, soft bytes, seconds; and so on"),
+            Range::Percentiles => write!(f, "numbers from 0 to 100, separated by spaces"),
             Range::YesNo => write!(f, "yes or no"),
             Range::OneOf(words) => write!(f, "{}", words.join(", ")),
             Range::Word(0, most) => write!(f, "at most {most} letters, digits, '.', '_', '-'"),
@@ -72,6 +81,21 @@ pub enum Refusal {
     /// A whole number outside the range.
     #[error("argument must be between {0} and {1} inclusive")]
     Outside(u64, u64),
+    /// The same, where numbers may be negative.
+    #[error("argument must be between {0} and {1} inclusive")]
+    OutsideSigned(i64, i64),
+    /// Output limits come in fours.
+    #[error("Wrong number of arguments in buffer limit configuration.")]
+    OutputLimitWords,
+    /// No class of clients.
+    #[error("Invalid client class specified in buffer limit configuration.")]
+    OutputLimitClass,
+    /// No number of bytes or seconds.
+    #[error("Error in hard, soft or soft_seconds setting in buffer limit configuration.")]
+    OutputLimitNumber,
+    /// A percentile that is no number, or none from 0 to 100.
+    #[error("latency-tracking-info-percentiles should contain a percentile between 0.0 and 100.0")]
+    NoPercentile,
     /// No power of two, or too large a one.
     #[error("argument must be a power of two, at most {0}")]
     NoPowerOfTwo(u64),

@@ -4,6 +4,7 @@
 //! setting, add a row; the manual's test then says what to paste into `config/dynamis.toml`.
 
 use super::database::DatabaseSettings;
+use super::output::OutputLimits;
 use super::range::{Range, Refusal};
 use super::value::{AppendFsync, Conflict, LogLevel, StorageEngine, Value};
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ macro_rules! settings {
             mutable: settings!(@mutable $mutable),
             secret: matches!($name.as_bytes(), b"requirepass" | b"cluster-secret"),
             get: |config, range| config.$field.show(range),
-            set: |config, text, range| Value::parse(text, range).map(|value| config.$field = value),
+            set: |config, text, range| config.$field.parse_over(text, range).map(|value| config.$field = value),
         },)*)*];
 
         impl Default for Config {
@@ -110,6 +111,12 @@ settings! {
             "The most memory the unanswered requests of one connection may take; beyond it the connection is closed. \
              It bounds a whole command, so an MSET of many values needs room for their sum. Lower protects the node \
              from greedy clients.";
+        output_limits("client-output-buffer-limit"): OutputLimits =
+            "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", "", Range::OutputLimits, mutable,
+            "How much of what others send it a client may leave unread: at the hard bytes, or above the soft ones for \
+             longer than the seconds, it is disconnected; 0: no bound. pubsub bounds subscribers and MONITOR; the other \
+             classes are Redis's and bound nothing here, where answers are never piled up. Lower protects the node from \
+             slow subscribers, and cuts those that only pause.";
         request_timeout_ms("request-timeout-ms"): u64 = "1000", "ms", Range::Between(10, 600_000), mutable,
             "How long a coordinator waits for R or W replicas before it answers NOQUORUM. Lower fails sooner when \
              replicas stall, and gives up writes that would have succeeded; higher makes clients wait longer for the \

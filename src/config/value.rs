@@ -9,6 +9,10 @@ pub(super) trait Value: Sized {
     fn parse(text: &str, range: &Range) -> Result<Self, Refusal>;
     /// The text that `CONFIG GET` prints.
     fn show(&self, range: &Range) -> String;
+    /// Reads a text that may change only a part of what is set.
+    fn parse_over(&self, text: &str, range: &Range) -> Result<Self, Refusal> {
+        Self::parse(text, range)
+    }
 }
 
 /// The whole numbers.
@@ -91,6 +95,25 @@ words! {
         Siblings = "siblings",
         /// Keeps the newest.
         Newest = "newest",
+    }
+}
+
+impl Value for i64 {
+    fn parse(text: &str, range: &Range) -> Result<i64, Refusal> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let size = self::digits(digits).filter(|_| !digits.is_empty()).and_then(|size| i64::try_from(size).ok());
+        let value = size.map(|size| if negative { -size } else { size }).ok_or(Refusal::NoNumber)?;
+        match range {
+            Range::AtLeast(least) if value < *least => Err(Refusal::OutsideSigned(*least, i64::MAX)),
+            _ => Ok(value),
+        }
+    }
+
+    fn show(&self, _: &Range) -> String {
+        self.to_string()
     }
 }
 
@@ -190,7 +213,7 @@ fn digits(text: &str) -> Option<u64> {
 }
 
 /// Redis's memory units: k, m, g are powers of a thousand; kb, mb, gb of 1024. Case does not matter.
-fn memory(text: &str) -> Option<u64> {
+pub(super) fn memory(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (amount, unit) = text.split_at(split);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

@@ -17,6 +17,7 @@
 pub mod acks;
 pub mod count;
 pub mod explain;
+pub mod news;
 mod old;
 mod place;
 mod round;
@@ -34,12 +35,13 @@ use crate::policy::Policy;
 use crate::repair::settling::Settler;
 use crate::replica::Replica;
 use acks::AckLog;
+use news::Newsroom;
 use place::Forwarding;
 use round::Round;
 use slot::Ended;
 use smallvec::SmallVec;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -80,6 +82,7 @@ pub struct Coordinator {
     settler: Arc<Settler>,
     request_timeout_ms: AtomicU64,
     hedge_percentile: AtomicU8,
+    newsroom: OnceLock<Box<dyn Newsroom>>,
     /// Counters for INFO.
     pub stats: CoordinatorStats,
 }
@@ -98,6 +101,7 @@ impl Coordinator {
             settler,
             request_timeout_ms: AtomicU64::new(request_timeout_ms),
             hedge_percentile: AtomicU8::new(0),
+            newsroom: OnceLock::new(),
             stats: CoordinatorStats::default(),
         })
     }

@@ -10,6 +10,7 @@ use crate::message::exchange::ExchangeRequest;
 use crate::message::fill::FillRequest;
 use crate::message::forward;
 use crate::message::operation::{Failure, Outcome};
+use crate::message::publish::{Published, Survey, surveyed_body};
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{Answer, Service};
 use crate::repair::exchange::serve;
@@ -147,6 +148,13 @@ fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer
             });
             Ok(())
         }
+        Some(Question::Publish) => Published::read(&rest).map(|published| {
+            // On the link's own task, so that messages stay in the order they were sent in.
+            answer.send(coordinator.publish_here(&published).to_le_bytes().to_vec());
+        }),
+        Some(Question::Subscriptions) => Survey::read(&rest).map(|survey| {
+            tokio::spawn(async move { answer.send(surveyed_body(&coordinator.survey_here(&survey))) });
+        }),
         None => Err(Damaged::Malformed("question")),
     };
     if let Err(damage) = read {

@@ -3,6 +3,8 @@
 //! Contract: replies leave in the order of the requests. Nothing is read while a batch runs or replies are unwritten. A
 //! broken request is answered after the replies to those before it, and closes the connection; a web browser's
 //! (`POST`, `Host:`) closes it without a word. A client that went away while it waits in WAIT is noticed within seconds.
+//! What others left for the client ([`crate::session::outgoing`]) is written between batches of replies, and where a
+//! reply says so, before it.
 
 use super::pace::{BATCH_BYTES_MAX, Pace};
 use crate::command::Server;
@@ -12,6 +14,7 @@ use crate::resp::gate::{Gate, Limits, ProtocolError};
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::session::Session;
+use crate::session::clients::Client;
 use crate::world::net::{TcpStream, is_gone};
 use bytes::BytesMut;
 use std::io;
@@ -36,6 +39,17 @@ const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// How long answers may take to leave when the connection ends in a command that waits.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// How often a connection that cannot write looks whether that is too much for too long.
+const LIMIT_CHECK: Duration = Duration::from_millis(500);
+
+/// What a connection has to do next.
+enum Came {
+    /// Requests were read.
+    Requests,
+    /// Others left something for the client.
+    Left,
+}
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -49,6 +63,8 @@ enum Ended {
     Idle,
     #[error("CLIENT KILL or QUIT")]
     Asked,
+    #[error("it did not read what others sent it")]
+    Overdue,
     #[error("the node stops")]
     Stopping,
     #[error("{0}")]
@@ -65,6 +81,7 @@ pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, sto
         output: BytesMut::new(),
         requests: Vec::new(),
         pace: Pace::default(),
+        taken: 0,
         session,
         server,
         stop,
@@ -74,7 +91,7 @@ pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, sto
         Err(ended) => ended,
     };
     match ended {
-        Ended::Browser => tracing::warn!("connection {id} from {address} closed: {ended}"),
+        Ended::Browser | Ended::Overdue => tracing::warn!("connection {id} from {address} closed: {ended}"),
         _ => tracing::debug!("connection {id} from {address} closed: {ended}"),
     }
 }
@@ -95,6 +112,8 @@ struct Connection {
     output: BytesMut,
     requests: Vec<Request>,
     pace: Pace,
+    /// What of the output others left for the client, by its weight.
+    taken: usize,
     session: Session,
     server: Arc<Server>,
     stop: watch::Receiver<bool>,
@@ -103,8 +122,10 @@ struct Connection {
 impl Connection {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
         loop {
-            self.read().await?;
-            while self.step().await? {}
+            match self.read().await? {
+                Came::Requests => while self.step().await? {},
+                Came::Left => self.hand_over_all().await?,
+            }
         }
     }
 
@@ -175,7 +196,10 @@ impl Connection {
     /// Writes answers; gives their bytes.
     async fn write(&mut self, answers: Vec<Answer>) -> Result<usize, Ended> {
         let mut bytes = 0;
-        for Answer { reply, protocol } in answers {
+        for Answer { reply, protocol, after } in answers {
+            if after > 0 {
+                self.hand_over(after).await?;
+            }
             let before = self.output.len();
             reply.encode(protocol, &mut self.output);
             bytes += self.output.len() - before;
@@ -183,8 +207,35 @@ impl Connection {
                 self.flush().await?;
             }
         }
+        if self.session.client.is_left_something() && !self.session.closing {
+            self.hand_over_all().await?;
+        }
         self.flush().await?;
         Ok(bytes)
+    }
+
+    /// Writes what others have left by now.
+    async fn hand_over_all(&mut self) -> Result<(), Ended> {
+        let client = &self.session.client;
+        client.looked();
+        // What comes meanwhile has to wait until requests were looked for.
+        let come = client.outgoing.come();
+        self.hand_over(come).await?;
+        self.flush().await
+    }
+
+    /// Puts what others left before so many had come into the output, and writes when that grows.
+    async fn hand_over(&mut self, come: u64) -> Result<(), Ended> {
+        loop {
+            let taken = self.session.client.outgoing.take(come, WRITE_AT_BYTES, &mut self.output);
+            if taken == 0 {
+                return Ok(());
+            }
+            self.taken += taken;
+            if self.output.len() >= WRITE_AT_BYTES {
+                self.flush().await?;
+            }
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Ended> {
@@ -195,8 +246,12 @@ impl Connection {
             biased;
             written = self.stream.write_all(&self.output) => written,
             () = self.session.client.killed() => return Err(Ended::Asked),
+            () = overdue(&self.session.client, &self.server), if self.taken > 0 => return Err(Ended::Overdue),
         };
         written?;
+        if self.taken > 0 {
+            self.session.client.outgoing.written(std::mem::take(&mut self.taken));
+        }
         self.server.stats.bytes_out.add(self.output.len() as u64);
         self.output.clear();
         if self.output.capacity() > KEPT_BYTES {
@@ -206,8 +261,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has come, waiting for it if nothing has.
-    async fn read(&mut self) -> Result<(), Ended> {
+    /// Waits for whatever comes first: requests, which are read, or something that others left for the client.
+    async fn read(&mut self) -> Result<Came, Ended> {
         let timeout_s = {
             let config = self.server.config.load();
             self.gate.set_limits(limits(&config));
@@ -216,23 +271,39 @@ impl Connection {
         self.gate.make_room(&mut self.input);
         let idle = async {
             match timeout_s {
+                // A listener may be quiet for as long as it likes.
+                _ if self.session.is_listening() => std::future::pending().await,
                 0 => std::future::pending().await,
                 seconds => tokio::time::sleep(Duration::from_secs(seconds)).await,
             }
         };
+        if self.session.client.is_killed() {
+            return Err(Ended::Asked);
+        }
         let read = tokio::select! {
             biased;
-            () = self.session.client.killed() => return Err(Ended::Asked),
             _ = self.stop.wait_for(|stopping| *stopping) => return Err(Ended::Stopping),
+            // Before what was left: that is written behind each batch anyway, and must not keep a client from leaving.
             read = self.stream.read_buf(&mut self.input) => read?,
+            () = self.session.client.called() => {
+                return if self.session.client.is_killed() { Err(Ended::Asked) } else { Ok(Came::Left) };
+            }
             () = idle => return Err(Ended::Idle),
         };
         if read == 0 {
             return Err(Ended::Left);
         }
         self.server.stats.bytes_in.add(read as u64);
-        Ok(())
+        Ok(Came::Requests)
     }
+}
+
+/// Ends when the client has let too much lie for too long, though nothing more comes.
+async fn overdue(client: &Client, server: &Server) {
+    while !client.outgoing.is_overdue(&server.config.load().output_limits.pubsub) {
+        tokio::time::sleep(LIMIT_CHECK).await;
+    }
+    server.stats.slow_subscribers.add(1);
 }
 
 /// All answers as bytes.

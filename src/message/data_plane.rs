@@ -22,10 +22,22 @@ pub enum Question {
     Exchange = 4,
     /// Answered, with nothing, once all that the asker had sent on this link is fsynced: [`super::settling`].
     Durable = 5,
+    /// A message for the subscribers of a channel: [`super::publish`].
+    Publish = 6,
+    /// What a node's clients are subscribed to: [`super::publish`].
+    Subscriptions = 7,
 }
 
-const ALL: [Question; 6] =
-    [Question::Replicate, Question::Forward, Question::Count, Question::Fill, Question::Exchange, Question::Durable];
+const ALL: [Question; 8] = [
+    Question::Replicate,
+    Question::Forward,
+    Question::Count,
+    Question::Fill,
+    Question::Exchange,
+    Question::Durable,
+    Question::Publish,
+    Question::Subscriptions,
+];
 
 impl Question {
     /// Reads the second byte.

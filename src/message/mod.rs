@@ -15,4 +15,5 @@ pub mod exchange;
 pub mod fill;
 pub mod forward;
 pub mod operation;
+pub mod publish;
 pub mod settling;

@@ -40,6 +40,8 @@ impl Reply {
             Reply::Error(text) => put_line(b'-', text, out),
             Reply::Array(items) => put_items(b'*', items, protocol, out),
             Reply::Set(items) => put_items(if resp3 { b'~' } else { b'*' }, items, protocol, out),
+            Reply::Push(items) => put_items(if resp3 { b'>' } else { b'*' }, items, protocol, out),
+            Reply::Several(replies) => replies.iter().for_each(|reply| reply.encode(protocol, out)),
             Reply::Map(pairs) => put_map(pairs, protocol, out),
             Reply::Double(number) if resp3 => put_line(b',', &double(*number), out),
             Reply::Double(number) => put_bulk(double(*number).as_bytes(), out),

@@ -25,6 +25,10 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// A set; an array in RESP2.
     Set(Vec<Reply>),
+    /// What nobody asked for (`>`): a message of a channel; an array in RESP2.
+    Push(Vec<Reply>),
+    /// Several replies to one request, one behind the other: SUBSCRIBE answers once for each channel.
+    Several(Vec<Reply>),
     /// A double; a bulk string in RESP2.
     Double(f64),
     /// A text for people (`=…txt:`); a bulk string in RESP2.

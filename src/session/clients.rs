@@ -3,19 +3,32 @@
 //! # Contract
 //! - [`Clients::enter`] refuses above the limit it is given; an [`Entry`] leaves the register when dropped.
 //! - Ids rise and are never used twice while the process runs.
-//! - [`Client::kill`] is seen by the connection's task even if it came before the task looked.
+//! - [`Client::kill`] and [`Client::send`] are seen by the connection's task even if they came before the task looked.
+//! - Who is subscribed to what stands in [`Clients::subscriptions`]; an [`Entry`] that is dropped leaves that, too. A
+//!   subscription is entered or struck under its lock for writing, and messages are left under it for reading, so that
+//!   [`Outgoing::come`] tells, under the lock, which messages came before the change.
 
+use super::outgoing::{Left, Outgoing};
+use super::subscriptions::{Counts, KINDS, Register};
+use crate::config::OutputLimit;
+use crate::resp::encode::Protocol;
 use crate::world::Instant;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// No command yet, as [`Client::last_command`] says it.
 pub const NO_COMMAND: u16 = u16::MAX;
+
+/// Bits of [`Client::called`]: somebody killed it.
+const KILLED: u8 = 1;
+
+/// Bits of [`Client::called`]: something was left for it.
+const LEFT: u8 = 2;
 
 /// What a client says of itself.
 #[derive(Clone, Debug, Default)]
@@ -61,27 +74,80 @@ pub struct Client {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH on`.
     pub no_touch: AtomicBool,
-    killed: AtomicBool,
+    /// What others left for it.
+    pub outgoing: Outgoing,
+    /// How many subscriptions of each kind it has.
+    pub subscriptions: [AtomicU32; KINDS.len()],
+    /// Whether it watches all commands (MONITOR).
+    pub is_monitor: AtomicBool,
+    called: AtomicU8,
     wake: Notify,
 }
 
 impl Client {
     /// Asks its task to close the connection.
     pub fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
+        self.called.fetch_or(KILLED, Ordering::Release);
         self.wake.notify_one();
     }
 
     /// Ends when somebody killed it. Only the connection's task may wait here.
     pub async fn killed(&self) {
-        while !self.killed.load(Ordering::Acquire) {
+        while !self.is_killed() {
+            self.wake.notified().await;
+        }
+    }
+
+    /// Ends when somebody killed it or left something. Only the connection's task may wait here.
+    pub async fn called(&self) {
+        while self.called.load(Ordering::Acquire) == 0 {
             self.wake.notified().await;
         }
     }
 
     /// Whether somebody killed it.
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.called.load(Ordering::Acquire) & KILLED != 0
+    }
+
+    /// Whether something was left for it since [`Client::looked`].
+    pub fn is_left_something(&self) -> bool {
+        self.called.load(Ordering::Acquire) & LEFT != 0
+    }
+
+    /// The connection's task is about to take what was left.
+    pub fn looked(&self) {
+        self.called.fetch_and(!LEFT, Ordering::AcqRel);
+    }
+
+    /// Leaves something for it. False: that was too much, and it is being shown out now.
+    pub fn send(&self, item: Bytes, limit: &OutputLimit) -> bool {
+        let left = self.outgoing.leave(item, limit);
+        match left {
+            Left::First | Left::Behind => {
+                self.called.fetch_or(LEFT, Ordering::Release);
+                // Behind others it need not be woken: the task sleeps only when it has taken all.
+                if left == Left::First {
+                    self.wake.notify_one();
+                }
+            }
+            Left::Closed => {}
+            Left::TooMuch => {
+                self.kill();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The protocol it speaks just now.
+    pub fn protocol(&self) -> Protocol {
+        if self.protocol.load(Ordering::Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// Whether it has a subscription of any kind.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// It sent something just now.
@@ -112,6 +178,8 @@ impl Client {
 pub struct Clients {
     last_id: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
+    /// Who is subscribed to what.
+    pub subscriptions: RwLock<Register<Arc<Client>>>,
 }
 
 impl Clients {
@@ -148,7 +216,10 @@ impl Clients {
             reply_room_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
+            outgoing: Outgoing::default(),
+            subscriptions: Default::default(),
+            is_monitor: AtomicBool::new(false),
+            called: AtomicU8::new(0),
             wake: Notify::new(),
         });
         open.insert(client.id, client.clone());
@@ -178,6 +249,17 @@ impl Entry {
     pub fn share(&self) -> Arc<Client> {
         self.client.clone()
     }
+
+    /// Changes its subscriptions: what `change` gives, how many it then has, and how much had been left for it before.
+    pub fn resubscribe<T>(&self, change: impl FnOnce(&mut Register<Arc<Client>>, &Arc<Client>) -> T) -> (T, Counts, u64) {
+        let mut register = self.clients.subscriptions.write();
+        let changed = change(&mut register, &self.client);
+        let counts = register.counts(self.client.id);
+        for (shown, count) in self.client.subscriptions.iter().zip(counts) {
+            shown.store(count, Ordering::Relaxed);
+        }
+        (changed, counts, self.client.outgoing.come())
+    }
 }
 
 impl Deref for Entry {
@@ -190,6 +272,9 @@ impl Deref for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if self.client.is_subscribed() {
+            self.clients.subscriptions.write().leave(self.client.id);
+        }
         self.clients.open.lock().remove(&self.client.id);
     }
 }
@@ -197,6 +282,7 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::subscriptions::Kind;
 
     fn enter(clients: &Arc<Clients>, limit: usize) -> Option<Entry> {
         clients.enter(limit, "a:1".into(), "b:2".into(), 3)
@@ -212,6 +298,38 @@ mod tests {
         drop(first);
         assert_eq!(enter(&clients, 2).unwrap().id, 3);
         assert_eq!(clients.all().iter().map(|client| client.id).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn who_leaves_is_subscribed_to_nothing() {
+        let clients = Clients::new();
+        let entry = enter(&clients, 1).unwrap();
+        let (_, counts, come) = entry.resubscribe(|register, client| {
+            register.subscribe(client.id, client, Kind::Channel, b"a");
+        });
+        assert_eq!((counts, come, entry.is_subscribed()), ([1, 0, 0], 0, true));
+        drop(entry);
+        assert_eq!(clients.subscriptions.read().clients(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_calls_the_task_and_too_much_kills() {
+        let limit = OutputLimit { hard_bytes: 200, soft_bytes: 0, soft_s: 0 };
+        let clients = Clients::new();
+        let entry = enter(&clients, 1).unwrap();
+        let shared = entry.share();
+        let waiting = tokio::spawn(async move { shared.called().await });
+        tokio::task::yield_now().await;
+        assert!(entry.send(Bytes::from_static(b"x"), &limit));
+        waiting.await.unwrap();
+        assert!(entry.is_left_something() && !entry.is_killed());
+        entry.looked();
+        assert!(!entry.is_left_something());
+        assert!(entry.send(Bytes::from_static(b"x"), &limit));
+        assert!(entry.is_left_something());
+        assert!(!entry.send(Bytes::from(vec![0; 100]), &limit));
+        assert!(entry.is_killed());
+        assert!(entry.send(Bytes::from_static(b"x"), &limit), "who is being shown out is shown out once");
     }
 
     #[tokio::test]

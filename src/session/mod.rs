@@ -14,11 +14,15 @@
 //! It refuses to know any command, and to do I/O.
 
 pub mod clients;
+pub mod outgoing;
+pub mod subscriptions;
 
 use crate::coordinator::acks::AckLog;
 use crate::resp::encode::Protocol;
 use clients::Entry;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use subscriptions::Counts;
 
 /// What of a session the operations of a command depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +69,13 @@ pub struct Session {
     pub answered_anyway: bool,
     /// Nothing more is read or run; the connection closes once what was answered is written.
     pub closing: bool,
+    /// How many subscriptions of each kind it has.
+    pub subscriptions: Counts,
+    /// Whether it watches all commands (MONITOR).
+    pub is_monitor: bool,
+    /// So many items had been left for it when the command being run changed what is left for it: they are written before
+    /// its reply, and later ones after it. 0: it did not.
+    pub after: u64,
     /// Which replicas acknowledged this connection's writes, for WAIT.
     pub acks: Arc<AckLog>,
 }
@@ -83,6 +94,9 @@ impl Session {
             muted: false,
             answered_anyway: false,
             closing: false,
+            subscriptions: Counts::default(),
+            is_monitor: false,
+            after: 0,
             acks: Arc::new(AckLog::default()),
         }
     }
@@ -102,15 +116,47 @@ impl Session {
     /// Back to how a fresh connection is (`RESET`). Its id, its library's name and its writes so far stay.
     pub fn reset(&mut self, authenticated: bool) {
         self.swap_scope(Scope::default());
-        self.protocol = Protocol::Resp2;
+        self.unlisten();
+        self.speak(Protocol::Resp2);
         self.authenticated = authenticated;
         self.replies = Replies::On;
         self.client.reset();
     }
 
+    /// Speaks this protocol from now on. What is left for a listener from now on is in it, too.
+    pub fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        let number = if protocol == Protocol::Resp3 { 3 } else { 2 };
+        if self.is_subscribed() {
+            // Nobody leaves a message meanwhile.
+            self.after = self.client.resubscribe(|_, client| client.protocol.store(number, Relaxed)).2;
+        } else {
+            self.client.protocol.store(number, Relaxed);
+        }
+    }
+
+    /// Whether it has a subscription of any kind.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions != Counts::default()
+    }
+
+    /// Whether others may leave something for it.
+    pub fn is_listening(&self) -> bool {
+        self.is_monitor || self.is_subscribed()
+    }
+
+    /// Ends all its subscriptions, and MONITOR.
+    fn unlisten(&mut self) {
+        if self.is_subscribed() {
+            let (_, counts, come) = self.client.resubscribe(|register, client| register.leave(client.id));
+            (self.subscriptions, self.after) = (counts, come);
+        }
+        self.is_monitor = false;
+    }
+
     /// Takes one reply off: whether the command that starts now is to be answered.
     pub fn take_reply(&mut self) -> bool {
-        (self.muted, self.answered_anyway) = (false, false);
+        (self.muted, self.answered_anyway, self.after) = (false, false, 0);
         match self.replies {
             Replies::On => true,
             Replies::Off => false,

@@ -184,7 +184,7 @@ pub mod trial {
         match step {
             Step::Ask(operations, then) => (operations.into_vec(), then),
             Step::Reply(reply) => panic!("answered {reply:?}"),
-            Step::Wait(_) => panic!("waits"),
+            Step::Wait(_) | Step::Start(_) => panic!("waits"),
         }
     }
 
@@ -209,7 +209,7 @@ pub mod trial {
         match step {
             Step::Reply(reply) => reply,
             Step::Ask(operations, _) => panic!("asks {operations:?}"),
-            Step::Wait(_) => panic!("waits"),
+            Step::Wait(_) | Step::Start(_) => panic!("waits"),
         }
     }
 

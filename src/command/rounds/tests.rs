@@ -5,6 +5,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the fake commands do.
 #[derive(Clone, Debug)]
@@ -19,16 +21,19 @@ enum Order {
     Now,
     /// A barrier.
     Wait,
+    /// Started behind what came before; its answer comes once so many others have been started, and says how many rounds
+    /// had run when it started.
+    Start(usize),
     /// Closes.
     Quit,
 }
 
 /// A house whose store is a map; values travel in the expiry of an empty object, so that objects need no dots.
-#[derive(Default)]
 struct Fake {
     orders: Vec<Order>,
     store: Mutex<BTreeMap<Vec<u8>, u64>>,
-    rounds: Mutex<Vec<usize>>,
+    rounds: Arc<Mutex<Vec<usize>>>,
+    started: Arc<Semaphore>,
     races_left: Mutex<u32>,
     answers: Vec<Option<Reply>>,
     closing: bool,
@@ -64,7 +69,15 @@ fn holding(value: u64) -> Object {
 impl Fake {
     fn new(orders: Vec<Order>) -> Fake {
         let answers = vec![None; orders.len()];
-        Fake { orders, answers, ..Fake::default() }
+        Fake {
+            orders,
+            store: Mutex::default(),
+            rounds: Arc::default(),
+            started: Arc::new(Semaphore::new(0)),
+            races_left: Mutex::default(),
+            answers,
+            closing: false,
+        }
     }
 
     fn done(&self) -> Vec<String> {
@@ -98,6 +111,18 @@ impl House for Fake {
             }
             Order::Now => (Step::Reply(Reply::Ok), false),
             Order::Wait => (Step::Wait(Box::pin(async { Reply::Null })), false),
+            Order::Start(others) => {
+                let (rounds, started) = (self.rounds.clone(), self.started.clone());
+                let start = move || -> Waiting {
+                    let rounds = rounds.lock().len() as i64;
+                    started.add_permits(1);
+                    Box::pin(async move {
+                        let _all = started.acquire_many(1 + others as u32).await;
+                        Reply::Integer(rounds)
+                    })
+                };
+                (Step::Start(Box::new(start)), false)
+            }
             Order::Quit => {
                 self.closing = true;
                 (Step::Reply(Reply::Ok), false)
@@ -145,7 +170,7 @@ impl House for Fake {
 async fn rounds_of(orders: Vec<Order>) -> (Vec<String>, Vec<usize>) {
     let mut fake = Fake::new(orders);
     assert!(run(&mut fake).await);
-    (fake.done(), fake.rounds.into_inner())
+    (fake.done(), fake.rounds.lock().clone())
 }
 
 #[tokio::test]
@@ -169,6 +194,18 @@ async fn waits_are_barriers_and_nothing_begins_after_quit() {
     let orders = vec![Order::Set(1, 1), Order::Wait, Order::Get(1), Order::Quit, Order::Get(1)];
     let (answers, rounds) = rounds_of(orders).await;
     assert_eq!(answers, ["Some(Ok)", "Some(Null)", "Some(Integer(1))", "Some(Ok)", "None"]);
+    assert_eq!(rounds, [1, 1]);
+}
+
+#[tokio::test]
+async fn what_is_started_waits_for_what_came_before_and_holds_up_nothing() {
+    let orders = vec![Order::Set(1, 1), Order::Start(1), Order::Get(1), Order::Start(1), Order::Start(0)];
+    let (answers, rounds) = rounds_of(orders).await;
+    assert_eq!(
+        answers,
+        ["Some(Ok)", "Some(Integer(1))", "Some(Integer(1))", "Some(Integer(2))", "Some(Integer(2))"],
+        "the first is answered only when another has been started behind it"
+    );
     assert_eq!(rounds, [1, 1]);
 }
 
@@ -204,6 +241,7 @@ fn one_by_one(orders: &[Order]) -> Vec<Option<Reply>> {
                 Reply::Integer(sum)
             }
             Order::Wait => Reply::Null,
+            Order::Start(_) => unreachable!("its answer depends on the rounds"),
             Order::Now | Order::Quit => Reply::Ok,
         }));
     }

@@ -22,6 +22,7 @@ mod cluster;
 mod connection;
 mod dynamis;
 mod keys;
+mod pubsub;
 mod server;
 mod strings;
 mod substrings;
@@ -157,12 +158,13 @@ pub enum Found {
     Unknown,
 }
 
-const GROUPS: [&[Command]; 8] = [
+const GROUPS: [&[Command]; 9] = [
     strings::COMMANDS,
     substrings::COMMANDS,
     bitmap::COMMANDS,
     keys::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     server::COMMANDS,
     cluster::COMMANDS,
     dynamis::COMMANDS,

@@ -33,6 +33,8 @@ fn every_shape_in_both_protocols() {
         (Reply::Array(vec![Reply::Ok, Reply::Null]), "*2\r\n+OK\r\n$-1\r\n", "*2\r\n+OK\r\n_\r\n"),
         (Reply::Map(pair()), "*4\r\n$1\r\na\r\n:1\r\n$1\r\nA\r\n$-1\r\n", "%2\r\n$1\r\na\r\n:1\r\n$1\r\nA\r\n_\r\n"),
         (Reply::Set(vec![Reply::Integer(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
+        (Reply::Push(vec![Reply::Integer(1)]), "*1\r\n:1\r\n", ">1\r\n:1\r\n"),
+        (Reply::Several(vec![Reply::Ok, Reply::Null]), "+OK\r\n$-1\r\n", "+OK\r\n_\r\n"),
         (Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
         (Reply::Verbatim("hi".into()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
     ];
@@ -78,7 +80,8 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Integer(number) => Frame2::Integer(*number),
         Reply::Bulk(bytes) => Frame2::BulkString(bytes.clone()),
         Reply::Null | Reply::NullArray => Frame2::Null,
-        Reply::Array(items) | Reply::Set(items) => all(items),
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => all(items),
+        Reply::Several(_) => unreachable!("several replies are no one frame"),
         Reply::Map(pairs) => Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect()),
         Reply::Double(number) => Frame2::BulkString(double(*number).into()),
         Reply::Verbatim(text) => Frame2::BulkString(text.clone().into()),
@@ -96,6 +99,8 @@ fn frame3(reply: &Reply) -> Frame3 {
         Reply::Bulk(bytes) => Frame3::BlobString { data: bytes.clone(), attributes },
         Reply::Null | Reply::NullArray => Frame3::Null,
         Reply::Array(items) => Frame3::Array { data: items.iter().map(frame3).collect(), attributes },
+        Reply::Push(items) => Frame3::Push { data: items.iter().map(frame3).collect(), attributes },
+        Reply::Several(_) => unreachable!("several replies are no one frame"),
         Reply::Set(items) => Frame3::Set { data: items.iter().map(frame3).collect(), attributes },
         Reply::Map(pairs) => {
             Frame3::Map { data: pairs.iter().map(|(k, v)| (frame3(k), frame3(v))).collect(), attributes }
