@@ -125,9 +125,7 @@ fn who_leaves_is_no_subscriber_any_more() {
     let cluster = Cluster::start(2, &[]);
     let mut asker = cluster.connect(1);
     let mut listens = |count: i64| {
-        wait::until(&format!("{count} listen"), 10, || {
-            asker.run("PUBSUB NUMSUB a").items()[1].integer() == count
-        });
+        wait::until(&format!("{count} listen"), 10, || asker.run("PUBSUB NUMSUB a").items()[1].integer() == count);
     };
     let mut by_name = listener(&cluster, 0, 3, "SUBSCRIBE a");
     let mut by_reset = listener(&cluster, 0, 2, "SUBSCRIBE a");
@@ -159,7 +157,8 @@ fn replies_and_messages_keep_their_order() {
     let mut publisher = cluster.connect(1);
     let mut listener = cluster.connect(0);
     listener.done("HELLO 3");
-    let words: [&[&str]; 5] = [&["ECHO", "1"], &["SUBSCRIBE", "a", "b"], &["ECHO", "2"], &["UNSUBSCRIBE", "b"], &["PING"]];
+    let words: [&[&str]; 5] =
+        [&["ECHO", "1"], &["SUBSCRIBE", "a", "b"], &["ECHO", "2"], &["UNSUBSCRIBE", "b"], &["PING"]];
     listener.write(&words.iter().flat_map(|words| request(words)).collect::<Vec<u8>>()).unwrap();
     for expected in [
         "\"1\"",
@@ -291,7 +290,16 @@ fn redis_cli_listens_and_publishes() {
         // It leaves when standard input and the timeout end.
         crate::harness::clients::run(
             "timeout",
-            &["10", "redis-cli", "-h", &address.ip().to_string(), "-p", &address.port().to_string(), "SUBSCRIBE", "news"],
+            &[
+                "10",
+                "redis-cli",
+                "-h",
+                &address.ip().to_string(),
+                "-p",
+                &address.port().to_string(),
+                "SUBSCRIBE",
+                "news",
+            ],
         )
     });
     wait::until("redis-cli listens", 10, || {

@@ -19,10 +19,7 @@ const BOTH: &[Exchange] = &[
     ("PUBSUB SHARDNUMSUB", &["[]"]),
     ("PUBSUB NUMPAT", &[":0"]),
     ("PUBSUB CHANNELS", &["[]"]),
-    (
-        "PUBSUB channels x y",
-        &["-ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP."],
-    ),
+    ("PUBSUB channels x y", &["-ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP."]),
     (
         "PUBSUB SHARDCHANNELS x y",
         &["-ERR unknown subcommand or wrong number of arguments for 'SHARDCHANNELS'. Try PUBSUB HELP."],
@@ -63,15 +60,21 @@ const RESP2: &[Exchange] = &[
     ("PING a b", &["-ERR wrong number of arguments for 'ping' command"]),
     (
         "GET x",
-        &["-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
+        &[
+            "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        ],
     ),
     (
         "CLIENT id",
-        &["-ERR Can't execute 'client|id': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
+        &[
+            "-ERR Can't execute 'client|id': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        ],
     ),
     (
         "HELLO 3",
-        &["-ERR Can't execute 'hello': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
+        &[
+            "-ERR Can't execute 'hello': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        ],
     ),
     ("nosuch", &["-ERR unknown command 'nosuch', with args beginning with: "]),
     ("GET", &["-ERR wrong number of arguments for 'get' command"]),

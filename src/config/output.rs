@@ -37,9 +37,8 @@ impl Value for OutputLimits {
     }
 
     fn show(&self, _: &Range) -> String {
-        let class = |name, limit: OutputLimit| {
-            format!("{name} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_s)
-        };
+        let class =
+            |name, limit: OutputLimit| format!("{name} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_s);
         [class("normal", self.normal), class("slave", self.replica), class("pubsub", self.pubsub)].join(" ")
     }
 }
@@ -58,7 +57,8 @@ impl OutputLimits {
                 _ => return Err(Refusal::OutputLimitClass),
             };
             let seconds = words[3].bytes().all(|byte| byte.is_ascii_digit()).then(|| words[3].parse().ok()).flatten();
-            let (Some(hard_bytes), Some(soft_bytes), Some(soft_s)) = (memory(words[1]), memory(words[2]), seconds) else {
+            let (Some(hard_bytes), Some(soft_bytes), Some(soft_s)) = (memory(words[1]), memory(words[2]), seconds)
+            else {
                 return Err(Refusal::OutputLimitNumber);
             };
             *limit = OutputLimit { hard_bytes, soft_bytes, soft_s };

@@ -251,7 +251,10 @@ impl Entry {
     }
 
     /// Changes its subscriptions: what `change` gives, how many it then has, and how much had been left for it before.
-    pub fn resubscribe<T>(&self, change: impl FnOnce(&mut Register<Arc<Client>>, &Arc<Client>) -> T) -> (T, Counts, u64) {
+    pub fn resubscribe<T>(
+        &self,
+        change: impl FnOnce(&mut Register<Arc<Client>>, &Arc<Client>) -> T,
+    ) -> (T, Counts, u64) {
         let mut register = self.clients.subscriptions.write();
         let changed = change(&mut register, &self.client);
         let counts = register.counts(self.client.id);

@@ -52,7 +52,11 @@ fn hand_out(server: &Server, published: &Published) -> u64 {
         received += 1;
         if !client.send(news.encoded(client.protocol(), pattern), limit) {
             server.stats.slow_subscribers.add(1);
-            tracing::warn!(id = client.id, address = client.address, "a subscriber did not read what it was sent and is cut");
+            tracing::warn!(
+                id = client.id,
+                address = client.address,
+                "a subscriber did not read what it was sent and is cut"
+            );
         }
     });
     received
@@ -82,7 +86,9 @@ impl<'a> News<'a> {
             }
         };
         let published = self.published;
-        forms[usize::from(protocol == Protocol::Resp3)].get_or_insert_with(|| encode(published, protocol, pattern)).clone()
+        forms[usize::from(protocol == Protocol::Resp3)]
+            .get_or_insert_with(|| encode(published, protocol, pattern))
+            .clone()
     }
 }
 
