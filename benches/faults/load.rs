@@ -77,8 +77,8 @@ pub struct Seen {
     pub done: u64,
     /// Errors and broken connections; failed attempts to connect are not operations.
     pub failed: u64,
-    /// The longest time between two good answers.
-    pub gap: Duration,
+    /// The longest time between two good answers, and when it ended.
+    pub gap: (Duration, Option<Instant>),
 }
 
 struct Shared {
@@ -157,8 +157,9 @@ fn run(shared: &Shared, client: usize, clients: usize, address: SocketAddr) {
         match good {
             true => {
                 seen.done += 2;
-                seen.gap = seen.gap.max(last.elapsed());
-                last = Instant::now();
+                let now = Instant::now();
+                seen.gap = seen.gap.max((now - last, Some(now)));
+                last = now;
             }
             false => seen.failed += 1,
         }

@@ -9,7 +9,8 @@
 //! while they go on.
 //!
 //! - *failed*: operations that were answered by an error or not at all, of the clients of the other two nodes, and of its own.
-//! - *longest gap*: between two good answers that one client of the other two nodes got, from the fault to the end.
+//! - *longest gap*: between two good answers that one client of the other two nodes got, from the fault to the end; beside it
+//!   the same for as long a time just before the fault: what machine and disk cost anyway.
 //! - *lost*: keys whose last acknowledged version, or a later one, is on no node's disk in the end.
 //! - *whole after*: from its return (it answers PING; the cut is healed) until its own disk holds, of every key, what
 //!   was acknowledged before that. Looking takes time, too, which is in it.
@@ -54,9 +55,9 @@ fn main() {
     let (keys, seconds) = (number("keys"), number("seconds") as u64);
     if wanted(&matches, "kill") || wanted(&matches, "wipe") || wanted(&matches, "cut") {
         println!(
-            "| of three nodes, one is | operations | failed, others' clients | failed, its own | longest gap, others (ms) | lost | whole after (s) |"
+            "| of three nodes, one is | operations | failed, others' clients | failed, its own | longest gap, others (ms) | which ended after (s) | the longest without a fault (ms) | lost | whole after (s) |"
         );
-        println!("|---|--:|--:|--:|--:|--:|--:|");
+        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     }
     for (name, fault) in [("kill", Fault::Kill), ("wipe", Fault::Wipe), ("cut", Fault::Cut)] {
         if wanted(&matches, name) {
@@ -103,6 +104,10 @@ fn suffer(fault: Fault, keys: usize, away: Duration) {
     std::thread::sleep(away / 5);
     load.begin();
     let others = [0, 1];
+    std::thread::sleep(away);
+    let before = longest_gap(&load, others).0;
+    load.begin();
+    let begun = Instant::now();
     let name = match fault {
         Fault::Kill | Fault::Wipe => {
             cluster.nodes[VICTIM].kill9();
@@ -128,17 +133,29 @@ fn suffer(fault: Fault, keys: usize, away: Duration) {
     };
     let returned = Instant::now();
     let whole = whole_after(addresses[VICTIM], &load.acknowledged(), returned);
+    let (gap, ended) = longest_gap(&load, others);
     let seen: Vec<_> = (0..NODES).map(|node| load.seen(node, NODES)).collect();
     load.stop();
     let lost = lost(&addresses, &load.acknowledged());
     println!(
-        "| {name} | {} | {} | {} | {:.1} | {lost} | {} |",
+        "| {name} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {lost} | {} |",
         seen.iter().map(|seen| seen.done).sum::<u64>(),
         others.map(|node| seen[node].failed).iter().sum::<u64>(),
         seen[VICTIM].failed,
-        others.map(|node| seen[node].gap).iter().max().map_or(0.0, |gap| gap.as_secs_f64() * 1000.0),
+        milliseconds(gap),
+        ended.map_or(0.0, |ended| ended.saturating_duration_since(begun).as_secs_f64()),
+        milliseconds(before),
         whole.map_or(format!("not within {WHOLE_SECONDS_MAX}"), |whole| format!("{:.1}", whole.as_secs_f64())),
     );
+}
+
+/// The longest gap that a client of these nodes saw, and when it ended.
+fn longest_gap(load: &Load, nodes: [usize; 2]) -> (Duration, Option<Instant>) {
+    nodes.map(|node| load.seen(node, NODES).gap).into_iter().max().unwrap_or_default()
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// When a node's own disk holds at least these versions; keys that do are not looked at again.

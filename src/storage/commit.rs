@@ -28,12 +28,16 @@ use super::store::{Committed, Done, Fsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// With a sync every second: how often the engine may write ahead what that will cover.
+const SYNC_AHEAD_EVERY: Duration = Duration::from_millis(250);
+
 /// The book-keeper's own notes.
 pub(super) struct Committer {
     last: BatchMark,
     group: u64,
     dirty: bool,
     synced_at: Instant,
+    synced_ahead_at: Instant,
     sync_failed: bool,
     unmarked: Option<BatchMark>,
     mark_synced_at: Instant,
@@ -56,6 +60,7 @@ impl Committer {
             group: 0,
             dirty: false,
             synced_at: now,
+            synced_ahead_at: now,
             sync_failed: false,
             unmarked: None,
             mark_synced_at: now,
@@ -212,6 +217,10 @@ impl Committer {
         let now = Instant::now();
         let failed_before = self.sync_failed;
         self.recover(core, now);
+        if self.dirty && core.fsync() == Fsync::EverySec && now - self.synced_ahead_at >= SYNC_AHEAD_EVERY {
+            self.synced_ahead_at = now;
+            core.engine.sync_ahead();
+        }
         if self.sync_due_at(core.fsync()).is_some_and(|due| due <= now)
             && !core.broken.load(Ordering::Relaxed)
             && let Err(error) = self.sync(core)

@@ -76,6 +76,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes everything committed so far durable.
     fn sync(&self) -> Result<(), StorageError>;
 
+    /// Hints that a sync is to come: an engine may begin to write out what is committed. Never waits, promises nothing.
+    fn sync_ahead(&self) {}
+
     /// Shows keys and values from `from` (included) to `to` (excluded; none: to the end) in key order until the visitor
     /// breaks off.
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError>;

@@ -6,12 +6,15 @@
 //! # Choices
 //! - Memtables of 16 MiB and a journal of 128 MiB at most: a rotation stalls the writer, and start-up replays the journal.
 //! - Keys and values go in and come out as copies: fjall would else keep whole network buffers, or callers whole blocks.
+//! - What fjall throws away is dropped, and the journal written out ahead of a sync, on a thread of ours ([`janitor`]).
 //! - Scans read from a snapshot, since a plain range of fjall's is not isolated.
 //! - Not used: key-value separation, FIFO compaction, `clear` (each has an open defect).
 //!
 //! # What it refuses to do
 //! Recover what does not open: the caller sets the folder aside. After a failed write fjall takes no more
 //! ([`StorageError::Poisoned`]) until it is opened again; reads go on.
+
+mod janitor;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -21,6 +24,7 @@ use bytes::Bytes;
 
 use super::engine::{Engine, Space, Visit, Write, check_key};
 use super::error::StorageError;
+use janitor::Janitor;
 
 const MIB: u64 = 1 << 20;
 
@@ -50,6 +54,8 @@ impl Default for FjallSettings {
 
 /// The engine on disk. See the module.
 pub struct FjallEngine {
+    /// Let go of first: it holds on to the spaces.
+    janitor: Janitor,
     database: Database,
     spaces: [Keyspace; 3],
 }
@@ -67,7 +73,8 @@ impl FjallEngine {
                 .keyspace(space.name(), || KeyspaceCreateOptions::default().max_memtable_size(settings.memtable_bytes))
         };
         let spaces = [keyspace(Space::Objects)?, keyspace(Space::Hints)?, keyspace(Space::Meta)?];
-        Ok(FjallEngine { database, spaces })
+        let janitor = Janitor::start(folder, &spaces)?;
+        Ok(FjallEngine { janitor, database, spaces })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -96,6 +103,10 @@ impl Engine for FjallEngine {
 
     fn sync(&self) -> Result<(), StorageError> {
         self.database.persist(PersistMode::SyncData).map_err(write_error)
+    }
+
+    fn sync_ahead(&self) {
+        self.janitor.sync_ahead();
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
