@@ -98,3 +98,28 @@ fn work_in_the_background_yields_to_clients_and_goes_on_after() {
     wait::until("the budgets rise again", 60, || (0..3).all(|at| info(&cluster, at, "background_budget") == MOST));
     wait::until("all is handed back", 60, || sum(&cluster, "hints_pending") == 0);
 }
+
+/// Many clients at once, each with a pipeline of megabytes: together far more than can be done within a request's time. They
+/// take turns; none is told that a quorum was missed.
+#[test]
+fn many_large_pipelines_at_once_are_slowed_down_and_not_failed() {
+    const CLIENTS: usize = 32;
+    const VALUES: usize = 128;
+    let cluster = Cluster::start(3, &[("request-timeout-ms", "2000")]);
+    let value = "v".repeat(64 * 1024);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (cluster, value) = (&cluster, &value);
+            scope.spawn(move || {
+                let mut connection = cluster.connect(client % 3);
+                for at in 0..VALUES {
+                    connection.send(&["SET", &format!("large:{client}:{at}"), value]).expect("it is taken");
+                }
+                for at in 0..VALUES {
+                    let reply = connection.receive().expect("it is answered");
+                    assert_eq!(reply.to_string(), "+OK", "client {client}, value {at}");
+                }
+            });
+        }
+    });
+}

@@ -9,6 +9,7 @@
 //!   each peer, one storage batch. Operations on one key take effect in order; a read sees the writes before it.
 //! - A node that is no home of a key forwards the operation, once; the receiver never forwards again.
 //! - Every rule of counting is in `quorum`, every rule of merging in `object`; here are only hands and feet.
+//! - Large batches take turns ([`turns`]): many at once are slowed down, not failed.
 //! - Outcomes come as soon as they are decided; late answers still feed WAIT and read repair.
 //!
 //! # What it refuses to do
@@ -24,6 +25,7 @@ mod round;
 pub mod service;
 mod slot;
 mod start;
+mod turns;
 
 use crate::key::StorageKey;
 use crate::membership::Membership;
@@ -45,6 +47,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
+use turns::Turns;
 
 /// How often a client that waits for a peer's link looks whether that peer can still be reached.
 const HANGING_CHECK: Duration = Duration::from_millis(20);
@@ -83,6 +86,7 @@ pub struct Coordinator {
     request_timeout_ms: AtomicU64,
     hedge_percentile: AtomicU8,
     newsroom: OnceLock<Box<dyn Newsroom>>,
+    turns: Turns,
     /// Counters for INFO.
     pub stats: CoordinatorStats,
 }
@@ -102,15 +106,25 @@ impl Coordinator {
             request_timeout_ms: AtomicU64::new(request_timeout_ms),
             hedge_percentile: AtomicU8::new(0),
             newsroom: OnceLock::new(),
+            turns: Turns::default(),
             stats: CoordinatorStats::default(),
         })
     }
 
     /// Runs a batch. `acks` is the connection's record of what its writes were acknowledged by, for WAIT.
     pub async fn run(self: &Arc<Self>, operations: Vec<Operation>, acks: &AckLog) -> Vec<Outcome> {
+        let turn = self.turns.take(&operations).await;
+        if turn.is_some() {
+            // What could be written when its client was heard may be behind by now.
+            self.writable().await;
+        }
         let begun = Instant::now();
         let outcomes = self.run_placed(operations, Some(acks), Forwarding::Once, begun).await;
-        self.replica.background.observe(begun.elapsed());
+        let took = begun.elapsed();
+        self.replica.background.observe(took);
+        if let Some(turn) = turn {
+            turn.ended(took, self.request_timeout());
+        }
         outcomes
     }
 

@@ -10,8 +10,8 @@ pub const BATCH_REQUESTS_MAX: usize = 1024;
 /// The most in a connection's first batch, before anything is known of its replies.
 const BATCH_REQUESTS_FIRST: usize = 128;
 
-/// Once a batch's requests have so many bytes, it is full.
-pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Once a batch's requests have so many bytes, it is full: more would only take longer than a request may.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Replies of one batch beyond so many bytes make the next batch smaller.
 const REPLY_BYTES_USUAL: usize = 8 * 1024 * 1024;
