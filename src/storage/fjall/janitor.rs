@@ -166,7 +166,6 @@ mod tests {
             assert!(bin.states.len() <= space.tree.version_free_list_len() + 1);
         }
         assert!(first.upgrade().is_none(), "the janitor drops what fjall has forgotten");
-        assert!(bin.memtables.len() <= bin.states.len());
     }
 
     #[test]
