@@ -19,6 +19,8 @@
 //! # What it refuses to do
 //! It knows no type of Dynamo, no version number, no file and no socket; it does not compress and does not guess.
 
+pub mod integer;
+
 use bytes::Bytes;
 
 /// Bytes that are not what their writer wrote. Nothing was changed; the bytes must not be acted on.

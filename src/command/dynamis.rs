@@ -183,7 +183,7 @@ fn context_and_values(object: &Object, now_ms: u64) -> Reply {
         context if context.is_empty() => Reply::Null,
         context => Reply::text(token::encode(context)),
     };
-    let values = object.live(now_ms).filter_map(|sibling| sibling.value.clone()).map(Reply::Bulk).collect();
+    let values = object.shown_values(now_ms).map(Reply::Bulk).collect();
     Reply::Array(vec![context, Reply::Array(values)])
 }
 

@@ -22,6 +22,9 @@ const TOO_FEW_TO_READ: &str = "NOREPLICAS Not enough good replicas to read.";
 
 /// The answer to a write that failed.
 pub fn reply(failure: Failure) -> Reply {
+    if let Some(words) = redis_words(&failure) {
+        return Reply::error(words);
+    }
     let (known, advice) = (known(&failure), advice(&failure));
     Reply::Error(match in_doubt(&failure) {
         Some(state) => format!("NOQUORUM {known}; {state}; {advice}"),
@@ -69,6 +72,15 @@ pub fn out_of_step() -> Reply {
     )
 }
 
+/// What Redis says of a number that cannot be added to; it has always meant that nothing was changed.
+fn redis_words(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::NotInteger => Some("ERR value is not an integer or out of range"),
+        Failure::Overflow => Some("ERR increment or decrement would overflow"),
+        _ => None,
+    }
+}
+
 /// What opens the line when nothing was changed.
 fn prefix(failure: &Failure, too_few: &'static str) -> &'static str {
     match failure {
@@ -78,6 +90,7 @@ fn prefix(failure: &Failure, too_few: &'static str) -> &'static str {
         Failure::ClockSpent | Failure::Storage(_) => "MISCONF",
         Failure::SiblingsFull { .. } | Failure::ContextFull { .. } => "ERR",
         Failure::ContextFromFuture | Failure::Damaged => "ERR",
+        Failure::NotInteger | Failure::Overflow => "ERR",
     }
 }
 
@@ -99,6 +112,8 @@ fn known(failure: &Failure) -> String {
         Failure::Damaged => "this node's record of the key is damaged and no other replica could mend it".to_owned(),
         Failure::Storage(reason) => format!("this node's storage refuses writes ({})", one_line(reason)),
         Failure::NotHome => "the node this request was forwarded to has only just started".to_owned(),
+        Failure::NotInteger => "the value is not an integer or out of range".to_owned(),
+        Failure::Overflow => "the number would not fit 64 bits".to_owned(),
     }
 }
 
@@ -128,6 +143,7 @@ fn advice(failure: &Failure) -> &'static str {
         Failure::Storage(_) => "write through another node and look at this one's disk and log",
         Failure::Damaged => "try again when the other nodes are up, and look at this one's disk and log",
         Failure::NotHome => "try again in a moment",
+        Failure::NotInteger | Failure::Overflow => "look at the value",
     }
 }
 

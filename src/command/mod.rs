@@ -21,6 +21,8 @@ pub mod strings;
 pub mod substrings;
 pub mod lcs;
 pub mod bits;
+pub mod long_double;
+pub mod counters;
 pub mod keys;
 pub mod expiry;
 pub mod dynamis;

@@ -12,15 +12,18 @@
 //!   surely done after it; otherwise in a later round. A command is *surely done* when its first step is its only one:
 //!   it only reads ([`Begun::reads_only`]), or all it asks for are writes that cannot race. Every later step of a command touches only
 //!   keys of its first.
+//! - Commands that only add to a number ([`Act::Increment`]) run in one round, and those on one key as one operation: each
+//!   gets the number after its own amount, and a pipeline of them costs what one costs.
 //! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times.
 //! - [`Step::Wait`] begins when everything before it is answered; nothing after it begins meanwhile.
 //! - [`Step::Start`] begins then, too; what is after it goes on at once, and its reply is waited for at the end.
 
 use super::step::{Operations, Outcomes, Step, Then, Waiting};
 use crate::key::StorageKey;
-use crate::message::operation::{Act, Basis, Operation, Outcome};
+use crate::message::operation::{Act, Basis, Counted, Failure, Operation, Outcome};
 use crate::resp::reply::Reply;
-use std::collections::HashSet;
+use smallvec::smallvec;
+use std::collections::HashMap;
 
 /// How often one command begins before it gives up.
 pub const ATTEMPTS_MAX: u8 = 64;
@@ -76,10 +79,28 @@ struct Task {
     number: usize,
     operations: Operations,
     then: Then,
-    /// Whether this step is surely its last.
-    surely_done: bool,
+    manner: Manner,
     reads_only: bool,
     attempts: u8,
+}
+
+/// How a step goes with others on its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// It is surely the command's last: whatever comes after it may go with it.
+    SurelyDone,
+    /// It only adds to a number: others that do may go with it.
+    Adds,
+    /// Nothing on its keys may go with it.
+    Alone,
+}
+
+/// Where a task's outcomes are among those of its round.
+enum Share {
+    /// So many, the next ones.
+    Own(usize),
+    /// One amount of an operation that several tasks share.
+    Amount { operation: usize, amount: usize },
 }
 
 /// Runs all commands of a batch and answers each. False: the client went away meanwhile.
@@ -141,8 +162,12 @@ fn take<H: House>(
         Step::Wait(waiting) => return Some((number, Barrier::Wait(waiting))),
         Step::Start(start) => return Some((number, Barrier::Start(start))),
         Step::Ask(operations, then) => {
-            let surely_done = begun.reads_only || operations.iter().all(writes_blindly);
-            tasks.push(Task { number, operations, then, surely_done, reads_only: begun.reads_only, attempts });
+            let manner = match &operations[..] {
+                _ if begun.reads_only || operations.iter().all(writes_blindly) => Manner::SurelyDone,
+                [Operation { act: Act::Increment(_), .. }] => Manner::Adds,
+                _ => Manner::Alone,
+            };
+            tasks.push(Task { number, operations, then, manner, reads_only: begun.reads_only, attempts });
         }
     }
     None
@@ -157,19 +182,21 @@ fn writes_blindly(operation: &Operation) -> bool {
 async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>, started: &mut Started) -> bool {
     while !tasks.is_empty() {
         let (mut going, staying) = part(tasks);
-        let mut operations = Vec::with_capacity(going.len());
-        let mut counts = Vec::with_capacity(going.len());
-        for task in &mut going {
-            counts.push(task.operations.len());
-            operations.extend(task.operations.drain(..));
-        }
+        let (operations, shares) = gather(&mut going);
         let asked = operations.len();
         let outcomes = house.run(operations).await;
         debug_assert_eq!(outcomes.len(), asked, "one outcome for each operation");
-        let mut outcomes = outcomes.into_iter();
+        let mut counts: HashMap<usize, Outcome> = HashMap::new();
+        for at in shared(&shares) {
+            counts.entry(at).or_insert_with(|| outcomes[at].clone());
+        }
+        let mut own = outcomes.into_iter().enumerate().filter(|(at, _)| !counts.contains_key(at));
         tasks = Vec::with_capacity(staying.len());
-        for (task, count) in going.into_iter().zip(counts) {
-            let outcomes: Outcomes = outcomes.by_ref().take(count).collect();
+        for (task, share) in going.into_iter().zip(shares) {
+            let outcomes: Outcomes = match share {
+                Share::Own(count) => own.by_ref().take(count).map(|(_, outcome)| outcome).collect(),
+                Share::Amount { operation, amount } => smallvec![of_amount(counts.get(&operation), amount)],
+            };
             if let Some((number, barrier)) = advance(house, &mut tasks, task, outcomes)
                 && !pass(house, number, barrier, started).await
             {
@@ -180,6 +207,59 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>, started: &
         tasks.sort_unstable_by_key(|task| task.number);
     }
     true
+}
+
+/// The operations of a round, and which of their outcomes are whose. What several tasks add to one key is one operation.
+fn gather(going: &mut [Task]) -> (Vec<Operation>, Vec<Share>) {
+    let mut operations: Vec<Operation> = Vec::with_capacity(going.len());
+    let mut shares = Vec::with_capacity(going.len());
+    let mut adding: HashMap<StorageKey, usize> = HashMap::new();
+    for task in going {
+        if task.manner != Manner::Adds {
+            shares.push(Share::Own(task.operations.len()));
+            operations.extend(task.operations.drain(..));
+            continue;
+        }
+        for operation in task.operations.drain(..) {
+            let at = adding.get(&operation.key).copied().filter(|at| {
+                let other = &operations[*at];
+                (other.r, other.w) == (operation.r, operation.w)
+            });
+            let at = at.unwrap_or(operations.len());
+            match (operations.get_mut(at).map(|other| &mut other.act), &operation.act) {
+                (Some(Act::Increment(amounts)), Act::Increment(more)) => {
+                    shares.push(Share::Amount { operation: at, amount: amounts.len() });
+                    amounts.extend_from_slice(more);
+                }
+                _ => {
+                    shares.push(Share::Amount { operation: at, amount: 0 });
+                    adding.insert(operation.key.clone(), at);
+                    operations.push(operation);
+                }
+            }
+        }
+    }
+    (operations, shares)
+}
+
+/// The operations whose outcomes are shared.
+fn shared(shares: &[Share]) -> impl Iterator<Item = usize> {
+    shares.iter().filter_map(|share| match share {
+        Share::Amount { operation, .. } => Some(*operation),
+        Share::Own(_) => None,
+    })
+}
+
+/// What an operation that several tasks share came to for one of them.
+fn of_amount(outcome: Option<&Outcome>, amount: usize) -> Outcome {
+    match outcome {
+        Some(Outcome::Counted(counted)) => {
+            let numbers = counted.numbers.get(amount).copied().into_iter().collect();
+            Outcome::Counted(Box::new(Counted { numbers, context: counted.context.clone(), entry: counted.entry }))
+        }
+        Some(outcome) => outcome.clone(),
+        None => Outcome::Failed(Failure::ForwardLost),
+    }
 }
 
 /// Goes on with a task whose operations ran.
@@ -200,15 +280,21 @@ fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes:
 
 /// Parts the tasks into those of the next round and those that wait for an earlier one's key.
 fn part(tasks: Vec<Task>) -> (Vec<Task>, Vec<Task>) {
-    if tasks.iter().all(|task| task.surely_done) {
+    if tasks.iter().all(|task| task.manner == Manner::SurelyDone) {
         return (tasks, Vec::new());
     }
-    let mut held: HashSet<StorageKey> = HashSet::new();
+    // Keys that later tasks wait for, and whether they are only added to.
+    let mut held: HashMap<StorageKey, bool> = HashMap::new();
     let (mut going, mut staying) = (Vec::with_capacity(tasks.len()), Vec::new());
     for task in tasks {
-        let waits = task.operations.iter().any(|operation| held.contains(&operation.key));
-        if waits || !task.surely_done {
-            held.extend(task.operations.iter().map(|operation| operation.key.clone()));
+        let goes_along = |only_added: &bool| *only_added && task.manner == Manner::Adds;
+        let waits =
+            task.operations.iter().any(|operation| held.get(&operation.key).is_some_and(|held| !goes_along(held)));
+        if waits || task.manner != Manner::SurelyDone {
+            let adds = !waits && task.manner == Manner::Adds;
+            for operation in &task.operations {
+                held.entry(operation.key.clone()).and_modify(|only_added| *only_added &= adds).or_insert(adds);
+            }
         }
         if waits { staying.push(task) } else { going.push(task) }
     }

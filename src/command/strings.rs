@@ -253,7 +253,7 @@ fn set_at(target: Target, words: &[Bytes], now_ms: u64) -> Result<Step, Reply> {
     let writer = target.clone();
     Ok(target.get(move |object, now_ms| {
         let shown = object.shown(now_ms);
-        let old = shown.and_then(|sibling| sibling.value.clone()).map_or(Reply::Null, Reply::Bulk);
+        let old = value_or_null(&object, now_ms);
         let refused = match options.condition {
             Condition::None => false,
             Condition::IfAbsent => shown.is_some(),
@@ -310,8 +310,8 @@ fn getex_at(target: Target, words: &[Bytes], asked_ms: u64) -> Result<Step, Repl
     }
     let writer = target.clone();
     Ok(target.get(move |object, now_ms| {
-        let Some(shown) = object.shown(now_ms) else { return Ok(Step::Reply(Reply::Null)) };
-        let reply = shown.value.clone().map_or(Reply::Null, Reply::Bulk);
+        let Some(value) = object.shown_value(now_ms) else { return Ok(Step::Reply(Reply::Null)) };
+        let reply = Reply::Bulk(value);
         // Redis, too, looks the key up before it looks at the amount: a missing key is nil, whatever the amount.
         let moment = lifetime.moment(asked_ms, "getex")?;
         let expires = object.live(now_ms).any(|sibling| sibling.expiry.1.is_some());

@@ -1,7 +1,7 @@
 //! DYN.EXPLAIN: who holds what of a key.
 
 use super::Coordinator;
-use crate::causality::Context;
+use super::slot::Evidence;
 use crate::key::StorageKey;
 use crate::message::data::{Answer, Requests, read_answers};
 use crate::object::Object;
@@ -75,15 +75,15 @@ impl Coordinator {
         Explanation { slot: key.token().slot(), partition: partition.0, replicas: replicas.collect() }
     }
 
-    /// How many of a key's homes have seen all that `context` has, and how many homes there are.
-    pub(super) async fn holders(self: &Arc<Self>, key: &StorageKey, context: &Context) -> (u8, u8) {
+    /// How many of a key's homes hold a write, and how many homes there are.
+    pub(super) async fn holders(self: &Arc<Self>, key: &StorageKey, write: &Evidence) -> (u8, u8) {
         let view = self.view();
         let homes = usize::from(view.policies[usize::from(key.database())].n);
         let homes = view.ring.homes(view.ring.partitions().of(key.token()), homes);
         let asking: Vec<_> = homes.iter().map(|node| tokio::spawn(self.clone().copy_at(*node, key.clone()))).collect();
         let mut holders = 0;
         for asked in asking {
-            holders += u8::from(matches!(asked.await, Ok(Ok(object)) if object.context.descends(context)));
+            holders += u8::from(matches!(asked.await, Ok(Ok(object)) if write.is_in(&object)));
         }
         (holders, u8::try_from(homes.len()).unwrap_or(u8::MAX))
     }

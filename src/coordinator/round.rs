@@ -2,11 +2,11 @@
 //!
 //! The round lives as long as answers are on the way: the reply may be long gone when the last replica acknowledges.
 //! Answers come on the links' and the store's threads; each takes the round's lock, feeds the machines, and sends what
-//! they ask for after letting go of it.
+//! they ask for after letting go of it. An increment whose read is done goes on there and then.
 
 use super::Coordinator;
 use super::place::Forwarding;
-use super::slot::{Desk, Ended, Frame, Run, Sending, Slot};
+use super::slot::{Desk, Ended, Frame, Ready, Run, Sending, Slot, UNPLACED};
 use super::start::Starting;
 use crate::causality::Hlc;
 use crate::key::StorageKey;
@@ -51,7 +51,9 @@ struct Timing {
 }
 
 struct State {
+    /// One for each operation, then those that continue some of them.
     slots: Vec<Slot>,
+    operations: usize,
     undecided: usize,
     waiter: Option<oneshot::Sender<()>>,
 }
@@ -81,7 +83,7 @@ impl Round {
             hedge_after,
             bell,
             ticket: Arc::downgrade(&ticket),
-            state: Mutex::new(State { slots, undecided, waiter: None }),
+            state: Mutex::new(State { operations: slots.len(), slots, undecided, waiter: None }),
         });
         for (node, slots) in away {
             round.forward(node, slots);
@@ -149,7 +151,10 @@ impl Round {
     /// How each operation ended. Call once, after [`Round::ended`].
     pub fn take(&self) -> Vec<Ended> {
         let mut state = self.state.lock();
-        state.slots.iter_mut().map(Slot::take).collect()
+        let state = &mut *state;
+        let last = |at: usize| state.slots[at].continued_at().map_or(at, |at| at as usize);
+        let last: Vec<usize> = (0..state.operations).map(last).collect();
+        last.into_iter().map(|at| state.slots[at].take()).collect()
     }
 
     /// The fewest replicas, beside its coordinator, that acknowledged a write of this round (none: it wrote nothing), and
@@ -169,11 +174,11 @@ impl Round {
     pub async fn confirm_away(&self) {
         let writes: Vec<_> = {
             let state = self.state.lock();
-            let away = |(at, slot): (usize, &Slot)| slot.away_write().map(|(key, context)| (at, key, context));
+            let away = |(at, slot): (usize, &Slot)| slot.away_write().map(|(key, evidence)| (at, key, evidence));
             state.slots.iter().enumerate().filter_map(away).collect()
         };
-        for (at, key, context) in writes {
-            let (holders, homes) = self.coordinator.holders(&key, &context).await;
+        for (at, key, evidence) in writes {
+            let (holders, homes) = self.coordinator.holders(&key, &evidence).await;
             self.state.lock().slots[at].confirmed(holders, homes);
         }
     }
@@ -287,16 +292,50 @@ impl Round {
                 step(slot, &desk, &mut sending, *at);
                 slot.decide(&desk, &mut sending);
                 state.undecided -= usize::from(!before && slot.is_decided());
+                if let Some(ready) = sending.ready.last_mut().filter(|ready| ready.at == UNPLACED) {
+                    // Undecided, as the slot that it continues was.
+                    ready.at = state.slots.len() as u32;
+                    state.slots[*at as usize].continue_at(ready.at);
+                    state.slots.push(Slot::kept(ready.operation.key.clone()));
+                }
             }
             if state.undecided == 0 { state.waiter.take() } else { None }
         };
+        let ready = std::mem::take(&mut sending.ready);
         if let Some(waiter) = waiter {
             // If nobody waits any more, the connection is gone; the writes stand.
             let _ = waiter.send(());
         }
         self.send(sending);
+        self.go_on(ready);
         if let Some(bell) = &self.bell {
             bell.notify_waiters();
+        }
+    }
+
+    /// Writes what increments have read and added to.
+    fn go_on(self: &Arc<Self>, ready: Vec<Ready>) {
+        if ready.is_empty() {
+            return;
+        }
+        let mut starting = Starting::new(Desk { coordinator: &self.coordinator, view: &self.view });
+        let begin = |ready: Ready| (ready.at, starting.add(ready));
+        let begun: Vec<(u32, Slot)> = ready.into_iter().map(begin).collect();
+        let Starting { sending, batch, own_puts, sync, .. } = starting;
+        let waiter = {
+            let mut state = self.state.lock();
+            for (at, slot) in begun {
+                state.undecided -= usize::from(slot.is_decided());
+                state.slots[at as usize] = slot;
+            }
+            if state.undecided == 0 { state.waiter.take() } else { None }
+        };
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(());
+        }
+        self.send(sending);
+        if !own_puts.is_empty() {
+            self.commit(batch, sync, own_puts);
         }
     }
 

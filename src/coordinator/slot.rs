@@ -1,4 +1,7 @@
 //! One operation of a round: its machine, what it has gathered to send, and how it ended.
+//!
+//! An increment is a read and then a write. The read's slot is *continued* by the write's, so that an answer to the read which
+//! comes late is never taken for one to the write.
 
 use super::Coordinator;
 use crate::causality::{Context, Hlc, NodeTag};
@@ -7,9 +10,11 @@ use crate::membership::view::View;
 use crate::message::data::{Answer, Refusal, Requests};
 use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::Object;
+use crate::object::counter::Entry;
 use crate::object::digest::Digest;
 use crate::peer::link::CallError;
 use crate::quorum::{Verdict, get, put};
+use crate::replica::count_up::Reading;
 use crate::replica::write::Stored;
 use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
@@ -69,7 +74,11 @@ pub enum Run {
         own: Digest,
         /// This node's floor before anyone was asked.
         floor: Hlc,
+        /// What is to be done with what it gets.
+        purpose: Purpose,
     },
+    /// A read whose write is another slot of the round.
+    Continued(u32),
     /// At another coordinator.
     Away {
         /// Kept to be placed anew.
@@ -78,11 +87,60 @@ pub enum Run {
         node: u16,
         /// Replicas known to have acknowledged: W once it is written; zero for a read.
         w: u8,
-        /// The context of the write, by which its replicas can be asked for it.
-        written: Option<Context>,
+        /// By what its replicas can be asked for the write.
+        written: Option<Evidence>,
     },
     /// Ended before it started.
     Over,
+}
+
+/// What a read is for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// To be shown.
+    Show,
+    /// To be added to.
+    Add(Box<Operation>),
+}
+
+/// By what one knows that a replica holds a write.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// All that the write's coordinator had seen, itself included.
+    pub context: Context,
+    /// Where something was added.
+    pub entry: Option<Entry>,
+}
+
+impl Evidence {
+    fn of(outcome: &Outcome) -> Option<Evidence> {
+        match outcome {
+            Outcome::Written(context) => Some(Evidence { context: context.clone(), entry: None }),
+            Outcome::Counted(counted) => {
+                Some(Evidence { context: counted.context.clone(), entry: Some(counted.entry) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this copy holds it.
+    pub fn is_in(&self, object: &Object) -> bool {
+        object.context.descends(&self.context) && self.entry.is_none_or(|entry| object.has_entry(&entry))
+    }
+}
+
+/// The place of a slot that has none yet.
+pub const UNPLACED: u32 = u32::MAX;
+
+/// An increment whose read is done.
+#[derive(Debug)]
+pub struct Ready {
+    /// The slot of its write.
+    pub at: u32,
+    /// The increment.
+    pub operation: Operation,
+    /// What was read.
+    pub reading: Reading,
 }
 
 /// What is to be sent to one peer.
@@ -107,6 +165,8 @@ pub struct Sending {
     pub repairs: SmallVec<[(u16, Requests); 1]>,
     /// The same for this node.
     pub own_repairs: Vec<(StorageKey, Object, Hlc)>,
+    /// Increments that can go on.
+    pub ready: Vec<Ready>,
 }
 
 impl Sending {
@@ -138,6 +198,25 @@ impl Slot {
         Slot { key, run: Run::Over, ended: Some(Ended::Outcome(outcome)), decided: true }
     }
 
+    /// A slot that is kept for something under way.
+    pub fn kept(key: StorageKey) -> Slot {
+        Slot { key, run: Run::Over, ended: None, decided: false }
+    }
+
+    /// From now on the slot `at` stands for this one, which is decided.
+    pub fn continue_at(&mut self, at: u32) {
+        self.run = Run::Continued(at);
+        self.decided = true;
+    }
+
+    /// The slot that stands for this one.
+    pub fn continued_at(&self) -> Option<u32> {
+        match self.run {
+            Run::Continued(at) => Some(at),
+            _ => None,
+        }
+    }
+
     /// The key.
     pub fn key(&self) -> &StorageKey {
         &self.key
@@ -158,7 +237,7 @@ impl Slot {
         match &self.run {
             Run::Put { machine, .. } => machine.settled(),
             Run::Away { written, .. } => written.is_none(),
-            Run::Get { .. } | Run::Over => true,
+            Run::Get { .. } | Run::Continued(_) | Run::Over => true,
         }
     }
 
@@ -178,9 +257,9 @@ impl Slot {
     }
 
     /// A write that another coordinator ran, to ask its replicas about.
-    pub fn away_write(&self) -> Option<(StorageKey, Context)> {
+    pub fn away_write(&self) -> Option<(StorageKey, Evidence)> {
         match &self.run {
-            Run::Away { written: Some(context), .. } => Some((self.key.clone(), context.clone())),
+            Run::Away { written: Some(evidence), .. } => Some((self.key.clone(), evidence.clone())),
             _ => None,
         }
     }
@@ -304,7 +383,7 @@ impl Slot {
                 let asks = machine.failed(node);
                 self.ask(&asks, at, sending);
             }
-            Run::Away { .. } | Run::Over => {}
+            Run::Away { .. } | Run::Continued(_) | Run::Over => {}
         }
     }
 
@@ -319,10 +398,7 @@ impl Slot {
         }
         if let Run::Away { operation, written, w, .. } = &mut self.run {
             *operation = None;
-            *written = match &outcome {
-                Outcome::Written(context) => Some(context.clone()),
-                _ => None,
-            };
+            *written = Evidence::of(&outcome);
             // What failed is not waited for.
             if written.is_none() {
                 *w = 0;
@@ -348,8 +424,21 @@ impl Slot {
         let verdict = match &self.run {
             Run::Put { machine, .. } => machine.verdict(),
             Run::Get { machine, .. } => machine.verdict(),
-            Run::Away { .. } | Run::Over => return,
+            Run::Away { .. } | Run::Continued(_) | Run::Over => return,
         };
+        if verdict == Verdict::Won
+            && let Run::Get { machine, floor, purpose, .. } = &mut self.run
+            && let Purpose::Add(operation) = std::mem::replace(purpose, Purpose::Show)
+        {
+            let reading = Reading {
+                object: machine.merged().clone(),
+                floor: floor_of(machine, *floor),
+                of_home: machine.home_answered(),
+            };
+            // What it writes repairs whoever holds less.
+            sending.ready.push(Ready { at: UNPLACED, operation: *operation, reading });
+            return;
+        }
         if verdict != Verdict::Pending && !self.decided {
             self.decided = true;
             self.ended = Some(Ended::Outcome(self.outcome(verdict, desk)));
@@ -366,13 +455,14 @@ impl Slot {
             desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
         }
         match &self.run {
-            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => {
-                Outcome::Written(stored.context.clone())
-            }
+            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => match &stored.counted {
+                Some(counted) => Outcome::Counted(counted.clone()),
+                None => Outcome::Written(stored.context.clone()),
+            },
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();
-                if object.siblings.len() > 1 && object.live(desk.coordinator.now_ms()).count() > 1 {
+                if object.siblings.len() > 1 && object.shown_values(desk.coordinator.now_ms()).count() > 1 {
                     desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
                 }
                 Outcome::Got(object)
@@ -380,7 +470,7 @@ impl Slot {
             Run::Get { machine, .. } => {
                 Outcome::Failed(Failure::ReadShort { answered: machine.answers(), needed: machine.needed() })
             }
-            Run::Away { .. } | Run::Over => Outcome::Failed(Failure::ForwardLost),
+            Run::Away { .. } | Run::Continued(_) | Run::Over => Outcome::Failed(Failure::ForwardLost),
         }
     }
 
@@ -396,8 +486,7 @@ impl Slot {
         }
         let mut bytes = Vec::with_capacity(machine.merged().encoded_bytes());
         machine.merged().encode(&mut bytes);
-        // Homes were asked after the floor was known, so what they said is as good as read at it; a loan is not.
-        let floor = if machine.has_loans() { Hlc(0) } else { (*floor).max(Hlc(1)) };
+        let floor = floor_of(machine, *floor);
         for node in stale {
             if usize::from(node) == desk.view.me {
                 sending.own_repairs.push((self.key.clone(), machine.merged().clone(), floor));
@@ -406,6 +495,12 @@ impl Slot {
             }
         }
     }
+}
+
+/// What the result of a read bears. Homes were asked after the floor was known, so what they said is as good as read at it;
+/// a loan is not.
+fn floor_of(machine: &get::Get, floor: Hlc) -> Hlc {
+    if machine.has_loans() { Hlc(0) } else { floor.max(Hlc(1)) }
 }
 
 /// This node's own store failed.

@@ -1,7 +1,7 @@
 //! The start of a round: this node's own reads and writes, in order, and the frames for everybody else.
 
 use super::place::{Forwarding, Place, homes, place, policy, typical_us};
-use super::slot::{Desk, Run, Sending, Slot};
+use super::slot::{Desk, Purpose, Ready, Run, Sending, Slot, UNPLACED};
 use crate::causality::Hlc;
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
@@ -10,6 +10,7 @@ use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::digest::Digest;
 use crate::policy::Policy;
 use crate::quorum::{Candidates, TooFew, get, put};
+use crate::replica::count_up::{Addition, Reading};
 use crate::replica::write::{Expiry, NotStored, Stored};
 use crate::storage::batch::Batch;
 use smallvec::SmallVec;
@@ -86,9 +87,26 @@ impl<'a> Starting<'a> {
                 Slot::new(key, Run::Away { operation: Some(operation), node, w, written: None })
             }
             Place::Here(candidates) => match operation.act {
-                Act::Get => self.begin_get(at, operation.key, policy, candidates),
-                _ => self.begin_put(at, operation, policy, candidates),
+                Act::Get => self.begin_get(at, operation.key, Purpose::Show, policy, candidates),
+                Act::Increment(_) => {
+                    let (key, purpose) = (operation.key.clone(), Purpose::Add(Box::new(operation)));
+                    let slot = self.begin_get(at, key, purpose, policy, candidates);
+                    // Where this node's own copy is enough, its read is done already.
+                    self.sending.ready.pop().map_or(slot, |ready| self.add(Ready { at, ..ready }))
+                }
+                _ => self.begin_put(at, operation, Reading::default(), policy, candidates),
             },
+        }
+    }
+
+    /// Goes on with an increment: adds to what was read.
+    pub fn add(&mut self, Ready { at, operation, reading }: Ready) -> Slot {
+        debug_assert!(at != UNPLACED);
+        let policy = policy(self.desk.view, &operation);
+        match place(self.desk.view, &operation.key, policy.n, Forwarding::Never, &[], false) {
+            Place::Here(candidates) => self.begin_put(at, operation, reading, policy, candidates),
+            // It was placed here already.
+            Place::At(_) => Slot::over(operation.key, Outcome::Raced),
         }
     }
 
@@ -107,10 +125,18 @@ impl<'a> Starting<'a> {
             return None;
         };
         self.slow = Some(slow);
-        Some(self.begin_get(at, operation.key.clone(), policy, candidates)).filter(|slot| !slot.is_decided())
+        Some(self.begin_get(at, operation.key.clone(), Purpose::Show, policy, candidates))
+            .filter(|slot| !slot.is_decided())
     }
 
-    fn begin_get(&mut self, at: u32, key: StorageKey, policy: Policy, mut candidates: Candidates) -> Slot {
+    fn begin_get(
+        &mut self,
+        at: u32,
+        key: StorageKey,
+        purpose: Purpose,
+        policy: Policy,
+        mut candidates: Candidates,
+    ) -> Slot {
         self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
         let wanted = get::Wanted {
             n: policy.n,
@@ -146,7 +172,7 @@ impl<'a> Starting<'a> {
         if machine.can_hedge() {
             self.hedge_after = self.hedge_after.max(self.patience(machine.reachable_homes()));
         }
-        let mut slot = Slot::new(key, Run::Get { machine, own, floor: self.floor });
+        let mut slot = Slot::new(key, Run::Get { machine, own, floor: self.floor, purpose });
         slot.ask(&asks, at, &mut self.sending);
         slot.decide(&self.desk, &mut self.sending);
         slot
@@ -162,7 +188,14 @@ impl<'a> Starting<'a> {
         Some(least.map_or(PATIENCE_UNMEASURED, |least| least.max(PATIENCE_MIN)))
     }
 
-    fn begin_put(&mut self, at: u32, operation: Operation, policy: Policy, candidates: Candidates) -> Slot {
+    fn begin_put(
+        &mut self,
+        at: u32,
+        operation: Operation,
+        reading: Reading,
+        policy: Policy,
+        candidates: Candidates,
+    ) -> Slot {
         self.desk.coordinator.stats.puts.fetch_add(1, Ordering::Relaxed);
         let wanted = put::Wanted { n: policy.n, w: policy.w, dw: policy.dw, sloppy: policy.sloppy };
         let me = self.desk.view.me as u16;
@@ -182,6 +215,10 @@ impl<'a> Starting<'a> {
             Act::Put(put) => replica.put(&mut self.batch, &key, put, conflict, home, now_ms),
             Act::Expire { at, seen } => {
                 replica.expire(&mut self.batch, &key, Expiry { seen, at: *at }, conflict, home, now_ms)
+            }
+            Act::Increment(amounts) => {
+                let addition = Addition { amounts, reading };
+                replica.increment(&mut self.batch, &key, addition, conflict, home, now_ms)
             }
             Act::Get => Err(NotStored::Raced),
         };

@@ -7,22 +7,29 @@
 //!               1 put     u8 flags (1 value, 2 expiry, 4 id), [value piece], [u64 Unix ms], [id piece],
 //!                         u8 basis: 0 local, 1 given (context as object piece), 2 nothing, 3 seen (object piece)
 //!               2 expire  flag, [u64 Unix ms], object piece
+//!               3 increment   list of i64
 //! answers   one for each operation, in order:
-//!             0 got object piece · 1 written object piece (its context) · 2 raced · 3 failed piece (postcard)
+//!             0 got object piece · 1 written object piece (its context) · 2 raced · 3 failed piece (postcard) ·
+//!             4 counted object piece (its context), list of numbers (flag, [i64]), then the entry: sibling's actor, u64
+//!               HLC, actor, u64 HLC; an actor is node tag u64, birth u64
 //! ```
 //! A context travels as an object without siblings.
 
 use super::data::read_key;
 use super::data_plane::{DATA, Question};
-use super::operation::{Act, Basis, Failure, Operation, Outcome, Put};
-use crate::causality::Context;
-use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u8, put_u64};
+use super::operation::{Act, Basis, Counted, Failure, Operation, Outcome, Put};
+use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
+use crate::codec::{Damaged, Reader, put_bytes, put_count, put_flag, put_i64, put_u8, put_u64};
 use crate::object::Object;
+use crate::object::counter::{Amounts, Entry, Numbers};
 use bytes::Bytes;
 
 const VALUE: u8 = 1;
 const EXPIRY: u8 = 2;
 const ID: u8 = 4;
+
+const AMOUNT_BYTES: usize = 8;
+const NUMBER_BYTES_MIN: usize = 1;
 
 /// The body that forwards these operations.
 pub fn request_body<'a>(operations: impl Iterator<Item = &'a Operation>) -> Vec<u8> {
@@ -54,6 +61,10 @@ pub fn answer_body(outcomes: &[Outcome]) -> Vec<u8> {
                 put_u8(&mut out, 1);
                 put_context(&mut out, context);
             }
+            Outcome::Counted(counted) => {
+                put_u8(&mut out, 4);
+                put_counted(&mut out, counted);
+            }
             Outcome::Raced => put_u8(&mut out, 2),
             Outcome::Failed(failure) => {
                 put_u8(&mut out, 3);
@@ -81,6 +92,7 @@ fn read_outcome(reader: &mut Reader<'_>) -> Result<Outcome, Damaged> {
             let failure = postcard::from_bytes::<Failure>(reader.bytes()?);
             Outcome::Failed(failure.map_err(|_| Damaged::Malformed("failure"))?)
         }
+        4 => Outcome::Counted(Box::new(read_counted(reader)?)),
         _ => return Err(Damaged::Malformed("kind of outcome")),
     })
 }
@@ -101,6 +113,26 @@ fn put_operation(out: &mut Vec<u8>, operation: &Operation) {
             at.iter().for_each(|at| put_u64(out, *at));
             put_object(out, seen);
         }
+        Act::Increment(amounts) => {
+            put_u8(out, 3);
+            put_count(out, amounts.len());
+            amounts.iter().for_each(|amount| put_i64(out, *amount));
+        }
+    }
+}
+
+fn put_counted(out: &mut Vec<u8>, counted: &Counted) {
+    put_context(out, &counted.context);
+    put_count(out, counted.numbers.len());
+    for number in &counted.numbers {
+        put_flag(out, number.is_some());
+        number.iter().for_each(|number| put_i64(out, *number));
+    }
+    let Entry { sibling, actor, hlc } = counted.entry;
+    for (actor, hlc) in [(sibling.actor, sibling.hlc), (actor, hlc)] {
+        put_u64(out, actor.node.0);
+        put_u64(out, actor.birth.0);
+        put_u64(out, hlc.0);
     }
 }
 
@@ -145,9 +177,26 @@ fn read_operation(reader: &mut Reader<'_>) -> Result<Operation, Damaged> {
             let at = if reader.flag()? { Some(reader.u64()?) } else { None };
             Act::Expire { at, seen: read_object(reader)? }
         }
+        3 => {
+            let count = reader.count(AMOUNT_BYTES)?;
+            Act::Increment((0..count).map(|_| reader.i64()).collect::<Result<Amounts, _>>()?)
+        }
         _ => return Err(Damaged::Malformed("act")),
     };
     Ok(Operation { key, act, r, w })
+}
+
+fn read_counted(reader: &mut Reader<'_>) -> Result<Counted, Damaged> {
+    let context = read_object(reader)?.context;
+    let count = reader.count(NUMBER_BYTES_MIN)?;
+    let number = |_| if reader.flag()? { reader.i64().map(Some) } else { Ok(None) };
+    let numbers = (0..count).map(number).collect::<Result<Numbers, _>>()?;
+    let mut named = || {
+        let actor = Actor { node: NodeTag(reader.u64()?), birth: Hlc(reader.u64()?) };
+        Ok((actor, Hlc(reader.u64()?)))
+    };
+    let ((of, at), (actor, hlc)) = (named()?, named()?);
+    Ok(Counted { numbers, context, entry: Entry { sibling: Dot { hlc: at, actor: of }, actor, hlc } })
 }
 
 fn read_put(reader: &mut Reader<'_>) -> Result<Put, Damaged> {
@@ -184,6 +233,12 @@ mod tests {
         object
     }
 
+    fn counted() -> Counted {
+        let actor = |node| Actor { node: NodeTag(node), birth: Hlc(node + 1) };
+        let entry = Entry { sibling: Dot { hlc: Hlc(9), actor: actor(3) }, actor: actor(5), hlc: Hlc(11) };
+        Counted { numbers: [Some(7), None, Some(i64::MAX)].into_iter().collect(), context: object().context, entry }
+    }
+
     fn put(basis: Basis, full: bool) -> Act {
         let value = full.then(|| Bytes::from_static(b"v"));
         Act::Put(Put { value, expiry: full.then_some(5), basis, id: full.then(|| Bytes::from_static(b"id")) })
@@ -199,6 +254,7 @@ mod tests {
             put(Basis::Seen(object()), false),
             Act::Expire { at: Some(7), seen: object() },
             Act::Expire { at: None, seen: Object::default() },
+            Act::Increment([1, -2, i64::MIN].into_iter().collect()),
         ];
         let key = StorageKey::new(1, b"key").unwrap();
         let operations: Vec<Operation> =
@@ -213,11 +269,12 @@ mod tests {
         let outcomes = vec![
             Outcome::Got(object()),
             Outcome::Written(object().context),
+            Outcome::Counted(Box::new(counted())),
             Outcome::Raced,
             Outcome::Failed(Failure::WriteUnsure { acknowledged: 1, needed: 2 }),
         ];
         let body = Bytes::from(answer_body(&outcomes));
-        assert_eq!(format!("{:?}", read_answer(&body, 4).unwrap()), format!("{outcomes:?}"));
+        assert_eq!(format!("{:?}", read_answer(&body, 5).unwrap()), format!("{outcomes:?}"));
         assert!(read_answer(&body, 3).is_err());
     }
 

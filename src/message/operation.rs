@@ -4,6 +4,7 @@
 use crate::causality::Context;
 use crate::key::StorageKey;
 use crate::object::Object;
+use crate::object::counter::{Amounts, Entry, Numbers};
 use bytes::Bytes;
 
 /// One thing to do with one key.
@@ -33,6 +34,8 @@ pub enum Act {
         /// What the command read just before (it gets at R first).
         seen: Object,
     },
+    /// Read at R, then add these amounts to the number that is there, at W: [`Outcome::Counted`].
+    Increment(Amounts),
 }
 
 /// A write.
@@ -69,10 +72,23 @@ pub enum Outcome {
     Got(Object),
     /// Acknowledged W times. The context covers the write and everything its coordinator had seen.
     Written(Context),
+    /// Added and acknowledged W times.
+    Counted(Box<Counted>),
     /// See [`Basis::Seen`]. Nothing was written.
     Raced,
     /// Not done, or not known to be done: the failure says which.
     Failed(Failure),
+}
+
+/// What an [`Act::Increment`] came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// The number after each amount.
+    pub numbers: Numbers,
+    /// Covers everything the coordinator had seen.
+    pub context: Context,
+    /// Where it was added: who holds this holds the write.
+    pub entry: Entry,
 }
 
 /// Why an operation failed, and whether state changed. The door turns it into Redis's words.
@@ -121,4 +137,8 @@ pub enum Failure {
     },
     /// Forwarded to a node that does not coordinate it, because it has only just started; nothing was applied.
     NotHome,
+    /// What is there is no 64-bit integer; nothing was added.
+    NotInteger,
+    /// The number would not fit 64 bits any more; nothing was added.
+    Overflow,
 }

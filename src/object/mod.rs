@@ -19,6 +19,7 @@
 //! No clock and no node of its own: dots come from outside. It never drops anything because of time; whoever reads
 //! decides what has expired.
 
+pub mod counter;
 pub mod digest;
 pub mod encode;
 pub mod flush;
@@ -50,7 +51,7 @@ pub struct Sibling {
     pub dot: Dot,
     /// The node that minted the dot (the actor's node, but for writes with an `ID`).
     pub minter: NodeTag,
-    /// The value; none: a tombstone.
+    /// The value as it was written, without what was added to it ([`counter`]); none: a tombstone.
     pub value: Option<Bytes>,
     /// The expiry register: when it was set, and the absolute Unix milliseconds, or none.
     pub expiry: (Hlc, Option<u64>),
@@ -92,11 +93,6 @@ impl Object {
     /// The sibling GET shows: the live one with the greatest (HLC, actor), the same on every node.
     pub fn shown(&self, now_ms: u64) -> Option<&Sibling> {
         self.live(now_ms).last()
-    }
-
-    /// The bytes GET shows.
-    pub fn shown_value(&self, now_ms: u64) -> Option<Bytes> {
-        self.shown(now_ms).and_then(|sibling| sibling.value.clone())
     }
 
     /// The highest HLC in the object: a new stamp must be above it.

@@ -2,8 +2,10 @@
 //!
 //! The model is slow and obvious: a replica is the *set of all writes it has heard of*, each with the set of writes its
 //! writer had seen. What it shows is every write that no other write in the set had seen. An [`Object`] must show the
-//! same, with a few bytes.
+//! same, with a few bytes. And it remembers each single addition to a number with the write it was made to; what an object
+//! shows as a number must be their sum.
 
+use super::counter::Increment;
 use super::{Object, Sibling};
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::policy::Conflict;
@@ -24,6 +26,12 @@ pub(super) enum Step {
     Send { from: usize, to: usize, age: usize },
     /// EXPIRE at a replica.
     Expire { at: usize, when: u64 },
+    /// INCRBY at a replica that has read another one.
+    Increment { at: usize, read: usize, by: i64 },
+    /// A replica falls back to an old state of its own; the names under which it wrote are void.
+    Crash { at: usize, age: usize },
+    /// A replica hands its record to another and forgets it.
+    HandOff { at: usize, to: usize },
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -34,6 +42,10 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
                 .prop_map(|(at, read, tombstone)| Step::Put { at, read, tombstone }),
             (0..REPLICAS, 0..REPLICAS, 0usize..4).prop_map(|(from, to, age)| Step::Send { from, to, age }),
             (0..REPLICAS, 1u64..100).prop_map(|(at, when)| Step::Expire { at, when }),
+            (0..REPLICAS, 0..REPLICAS, -5i64..9).prop_map(|(at, read, by)| Step::Increment { at, read, by }),
+            (0..REPLICAS, 0..REPLICAS, -5i64..9).prop_map(|(at, read, by)| Step::Increment { at, read, by }),
+            (0..REPLICAS, 0usize..3).prop_map(|(at, age)| Step::Crash { at, age }),
+            (0..REPLICAS, 0..REPLICAS).prop_map(|(at, to)| Step::HandOff { at, to }),
         ];
     proptest::collection::vec(step, 1..40)
 }
@@ -46,10 +58,62 @@ fn shown(history: &History) -> BTreeSet<Dot> {
     history.keys().filter(|dot| !seen_by_another.contains(dot)).copied().collect()
 }
 
-#[derive(Clone, Default)]
+/// What a write wrote.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Tombstone,
+    Number(i64),
+    Counter,
+}
+
+#[derive(Clone)]
 pub(super) struct Replica {
     pub(super) object: Object,
     history: History,
+    kinds: BTreeMap<Dot, Kind>,
+    /// Each addition, by its stamp: to which write, and how much.
+    added: BTreeMap<Hlc, (Dot, i64)>,
+    birth: Hlc,
+}
+
+impl Default for Replica {
+    fn default() -> Replica {
+        Replica {
+            object: Object::default(),
+            history: History::new(),
+            kinds: BTreeMap::new(),
+            added: BTreeMap::new(),
+            birth: Hlc(1),
+        }
+    }
+}
+
+impl Replica {
+    /// Writes that are shown and have a value, the latest last.
+    fn values(&self) -> Vec<Dot> {
+        shown(&self.history).into_iter().filter(|dot| self.kinds[dot] != Kind::Tombstone).collect()
+    }
+
+    fn added_to(&self, dot: &Dot) -> i64 {
+        self.added.values().filter(|(to, _)| to == dot).map(|(_, by)| by).sum()
+    }
+
+    /// Hears of all that another one has heard of.
+    fn learn(&mut self, other: Replica) {
+        self.history.extend(other.history);
+        self.kinds.extend(other.kinds);
+        self.added.extend(other.added);
+    }
+
+    /// What GET must show.
+    fn number(&self) -> Option<i64> {
+        let values = self.values();
+        let last = values.last()?;
+        Some(match self.kinds[last] {
+            Kind::Number(base) => base + self.added_to(last),
+            _ => values.iter().filter(|dot| self.kinds[*dot] == Kind::Counter).map(|dot| self.added_to(dot)).sum(),
+        })
+    }
 }
 
 /// Runs a history; returns all states each replica ever had, the last one last.
@@ -75,6 +139,17 @@ pub(super) fn run(steps: &[Step], conflict: Conflict) -> Vec<Vec<Replica>> {
                 replica.object.expire(0, stamp, Some(when));
                 (at, replica)
             }
+            Step::Increment { at, read, by } => (at, increment(latest(at), at, latest(read), &mut clock, by, conflict)),
+            Step::Crash { at, age } => {
+                let old = states[at].iter().rev().nth(age).cloned().unwrap_or_default();
+                (at, Replica { birth: Hlc(clock), ..old })
+            }
+            Step::HandOff { at, to } if at != to => {
+                let taken = receive(latest(to), latest(at), conflict);
+                states[to].push(taken);
+                (at, Replica { birth: Hlc(clock), ..Replica::default() })
+            }
+            Step::HandOff { at, .. } => (at, latest(at)),
         };
         states[at].push(next);
     }
@@ -92,8 +167,9 @@ fn write(
     let seen = reader.as_ref().map_or_else(Context::new, |reader| reader.object.context.clone());
     let above = replica.object.highest().max(seen.highest());
     *clock = (*clock).max(above.0) + 1;
-    let actor = Actor { node: NodeTag(at as u64), birth: Hlc(1) };
+    let actor = Actor { node: NodeTag(at as u64), birth: replica.birth };
     let dot = Dot { hlc: Hlc(*clock), actor };
+    replica.kinds.insert(dot, if tombstone { Kind::Tombstone } else { Kind::Number(*clock as i64) });
     let value = (!tombstone).then(|| Bytes::from(clock.to_string()));
     let sibling = Sibling::new(dot, actor.node, value, None);
     match reader {
@@ -106,15 +182,34 @@ fn write(
             replica.object.put(&seen, sibling, conflict);
             replica.history.insert(dot, reader.history.keys().copied().collect());
             // The coordinator learns what its writer had seen.
-            replica.history.extend(reader.history);
+            replica.learn(reader);
         }
     }
     replica
 }
 
 fn receive(mut replica: Replica, other: Replica, conflict: Conflict) -> Replica {
-    replica.object = replica.object.merge(other.object, conflict);
-    replica.history.extend(other.history);
+    replica.object = replica.object.merge(other.object.clone(), conflict);
+    replica.learn(other);
+    replica
+}
+
+/// Adds to what is there together with what was read.
+fn increment(replica: Replica, at: usize, read: Replica, clock: &mut u64, by: i64, conflict: Conflict) -> Replica {
+    let mut replica = receive(replica, read, conflict);
+    *clock = (*clock).max(replica.object.highest().0) + 1;
+    let (stamp, node) = (Hlc(*clock), NodeTag(at as u64));
+    let actor = Actor { node, birth: replica.birth };
+    let amounts = [by];
+    let increment = Increment { amounts: &amounts, actor, minter: node, stamp, now_ms: 0 };
+    replica.object.increment(&increment, conflict, |_| false).expect("small numbers");
+    let to = replica.values().last().copied().unwrap_or_else(|| {
+        let (counter, all) = (Dot { hlc: stamp, actor }, replica.history.keys().copied().collect());
+        replica.history.insert(counter, all);
+        replica.kinds.insert(counter, Kind::Counter);
+        counter
+    });
+    replica.added.insert(stamp, (to, by));
     replica
 }
 
@@ -133,6 +228,12 @@ proptest! {
     fn an_object_shows_what_full_histories_show(steps in steps()) {
         for replica in run(&steps, Conflict::Siblings).into_iter().flatten() {
             prop_assert_eq!(dots(&replica.object), shown(&replica.history));
+            let number = replica.number().map(|number| Bytes::from(number.to_string()));
+            prop_assert_eq!(replica.object.shown_value(0), number);
+            for sibling in &replica.object.siblings {
+                prop_assert_eq!(sibling.added(), i128::from(replica.added_to(&sibling.dot)));
+                prop_assert_eq!(sibling.counter, replica.kinds[&sibling.dot] == Kind::Counter);
+            }
         }
     }
 

@@ -135,7 +135,8 @@ impl Get {
         self.take(Some(loan));
     }
 
-    fn home_answered(&self) -> bool {
+    /// Whether any home has answered.
+    pub fn home_answered(&self) -> bool {
         let answered = |(candidate, state): (&Candidate, &State)| candidate.home && matches!(state, State::Answered(_));
         self.candidates.iter().zip(&self.states).any(answered)
     }

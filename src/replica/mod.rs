@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod count;
+pub mod count_up;
 mod filling;
 pub mod flush;
 pub mod hints;

@@ -1,5 +1,6 @@
 //! The clerk's promises, on the memory engine without threads.
 
+mod counting;
 mod flush;
 mod settling;
 mod tree;

@@ -1,4 +1,5 @@
-//! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy.
+//! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy; adding to a
+//! number has a file of its own ([`super::count_up`]).
 
 use super::clock::{FUTURE_MS_MAX, wall_ms};
 use super::count::weight;
@@ -6,7 +7,7 @@ use super::{Refusal, Replica, refusal};
 use crate::causality::token::ENTRIES_MAX;
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
-use crate::message::operation::{Basis, Failure, Put};
+use crate::message::operation::{Basis, Counted, Failure, Put};
 use crate::object::record::{Record, object_bytes};
 use crate::object::request::request_actor;
 use crate::object::{Object, Sibling};
@@ -24,6 +25,8 @@ pub struct Stored {
     pub context: Context,
     /// What the copy bears where it is sent: the floor of this node from before the write, if it is a complete home.
     pub floor: Hlc,
+    /// What was counted, if the write is an increment.
+    pub counted: Option<Box<Counted>>,
 }
 
 /// What an expiry command sets.
@@ -154,7 +157,7 @@ impl Replica {
         }
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         batch: &mut Batch,
         key: &StorageKey,
@@ -207,10 +210,7 @@ impl Replica {
         if given_highest.ms() > now_ms + FUTURE_MS_MAX {
             return Err(Failure::ContextFromFuture.into());
         }
-        let valid_from = self.births_valid_from();
-        let stamp = self.stamp(now_ms, object.highest().max(given_highest))?;
-        let birth = record.birth.filter(|birth| *birth >= valid_from);
-        let birth = birth.unwrap_or(stamp);
+        let (stamp, birth) = self.name(record, now_ms, object.highest().max(given_highest))?;
         let actor = requested.unwrap_or(Actor { node: self.tag, birth });
         let value = put.value.as_ref().map(|value| Bytes::copy_from_slice(value));
         let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, value, put.expiry);
@@ -251,6 +251,13 @@ impl Replica {
         if same { Ok(whole) } else { Err(NotStored::Raced) }
     }
 
+    /// A new stamp, and the birth of the actor to write this record under: a new one when it holds no valid one.
+    pub(super) fn name(&self, record: &Record, now_ms: u64, above: Hlc) -> Result<(Hlc, Hlc), Failure> {
+        let valid_from = self.births_valid_from();
+        let stamp = self.stamp(now_ms, above)?;
+        Ok((stamp, record.birth.filter(|birth| *birth >= valid_from).unwrap_or(stamp)))
+    }
+
     fn check_siblings(&self, object: &Object) -> Result<(), Failure> {
         let limit = self.siblings_max.load(Ordering::Relaxed);
         match object.siblings.len() {
@@ -259,7 +266,7 @@ impl Replica {
         }
     }
 
-    fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, Failure> {
+    pub(super) fn stamp(&self, now_ms: u64, above: Hlc) -> Result<Hlc, Failure> {
         self.clock.stamp(now_ms, above.max(self.flushes.own())).map_err(|_| Failure::ClockSpent)
     }
 
@@ -279,7 +286,7 @@ impl Replica {
 }
 
 fn stored(bytes: &Bytes, record: &Record) -> Stored {
-    Stored { object: object_bytes(bytes), context: record.object.context.clone(), floor: Hlc(0) }
+    Stored { object: object_bytes(bytes), context: record.object.context.clone(), floor: Hlc(0), counted: None }
 }
 
 /// What a client names, a context or an id, does not make an object's context longer than a client's context may be.

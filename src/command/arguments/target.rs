@@ -86,7 +86,7 @@ pub fn got(outcome: Outcome) -> Result<Object, Reply> {
     match outcome {
         Outcome::Got(object) => Ok(object),
         Outcome::Failed(failure) => Err(failure::reply_to_read(failure)),
-        Outcome::Written(_) | Outcome::Raced => Err(failure::out_of_step()),
+        Outcome::Written(_) | Outcome::Counted(_) | Outcome::Raced => Err(failure::out_of_step()),
     }
 }
 
@@ -100,7 +100,7 @@ pub fn written_one(mut outcomes: Outcomes) -> Result<Context, Reply> {
     match outcomes.pop() {
         Some(Outcome::Written(context)) => Ok(context),
         Some(Outcome::Failed(failure)) => Err(failure::reply(failure)),
-        Some(Outcome::Got(_) | Outcome::Raced) | None => Err(failure::out_of_step()),
+        Some(Outcome::Got(_) | Outcome::Counted(_) | Outcome::Raced) | None => Err(failure::out_of_step()),
     }
 }
 
@@ -111,7 +111,7 @@ pub fn acknowledged(outcomes: Outcomes) -> Result<usize, Reply> {
         match outcome {
             Outcome::Written(_) => written += 1,
             Outcome::Failed(failure) => failures.push(failure),
-            Outcome::Got(_) | Outcome::Raced => return Err(failure::out_of_step()),
+            Outcome::Got(_) | Outcome::Counted(_) | Outcome::Raced => return Err(failure::out_of_step()),
         }
     }
     failure::reply_to_many(&failures, written, keys).map_or(Ok(written), Err)

@@ -153,6 +153,12 @@ fn shown_sibling(sibling: &Sibling, now_ms: u64) -> Reply {
         text("state", state),
         number("bytes", bytes),
     ];
+    if sibling.counter {
+        entries.push(yes_or_no("counter", true));
+    }
+    if !sibling.increments.is_empty() {
+        entries.push(text("added", sibling.added().to_string()));
+    }
     if let Some(at) = sibling.expiry.1 {
         entries.push(number("expires-at-ms", at));
     }

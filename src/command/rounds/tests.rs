@@ -1,6 +1,8 @@
 use super::*;
+use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use crate::message::operation::{Basis, Put};
 use crate::object::Object;
+use crate::object::counter::{Entry, Numbers};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -17,6 +19,8 @@ enum Order {
     Set(u8, u8),
     /// Reads keys, then writes the sum of what it saw, plus one, to all of them.
     Bump(Vec<u8>),
+    /// Adds to a key.
+    Add(u8, i8),
     /// Answers at once.
     Now,
     /// A barrier.
@@ -60,8 +64,21 @@ fn seen(outcome: &Outcome) -> u64 {
     }
 }
 
+/// The number after an addition.
+fn after(outcome: &Outcome) -> i64 {
+    match outcome {
+        Outcome::Counted(counted) => counted.numbers[0].unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn counted(numbers: Numbers) -> Outcome {
+    let dot = Dot { hlc: Hlc(1), actor: Actor { node: NodeTag(1), birth: Hlc(1) } };
+    let entry = Entry { sibling: dot, actor: dot.actor, hlc: dot.hlc };
+    Outcome::Counted(Box::new(Counted { numbers, context: Default::default(), entry }))
+}
+
 fn holding(value: u64) -> Object {
-    use crate::causality::{Actor, Context, Hlc, NodeTag};
     let actor = Actor { node: NodeTag(1), birth: Hlc(1) };
     Object { context: Context::from_iter([(actor, Hlc(value))]), siblings: Vec::new() }
 }
@@ -109,6 +126,12 @@ impl House for Fake {
                 }));
                 (Step::Ask(operations, then), false)
             }
+            Order::Add(to, amount) => {
+                let act = Act::Increment([amount.into()].into_iter().collect());
+                let operation = Operation { key: key(to), act, r: None, w: None };
+                let then = Then::Plain(|outcomes, _| Step::Reply(Reply::Integer(after(&outcomes[0]))));
+                (Step::Ask([operation].into_iter().collect(), then), false)
+            }
             Order::Now => (Step::Reply(Reply::Ok), false),
             Order::Wait => (Step::Wait(Box::pin(async { Reply::Null })), false),
             Order::Start(others) => {
@@ -152,6 +175,18 @@ impl House for Fake {
                 let value = String::from_utf8(put.value.unwrap().to_vec()).unwrap().parse().unwrap();
                 store.insert(operation.key.as_bytes().to_vec(), value);
                 Outcome::Written(Default::default())
+            }
+            Act::Increment(_) if *self.races_left.lock() > 0 => {
+                *self.races_left.lock() -= 1;
+                Outcome::Raced
+            }
+            Act::Increment(amounts) => {
+                let number = store.entry(operation.key.as_bytes().to_vec()).or_default();
+                let add = |amount: i64| {
+                    *number = number.wrapping_add_signed(amount);
+                    Some(*number as i64)
+                };
+                counted(amounts.into_iter().map(add).collect())
             }
             _ => Outcome::Got(holding(store.get(operation.key.as_bytes()).copied().unwrap_or(0))),
         };
@@ -222,6 +257,27 @@ async fn races_begin_again_up_to_a_bound() {
     assert_eq!(fake.answers[1], Some(Reply::Integer(0)));
 }
 
+#[tokio::test]
+async fn what_is_added_to_one_key_is_one_operation() {
+    let orders = vec![Order::Set(1, 5), Order::Add(1, 1), Order::Add(2, 1), Order::Add(1, 2), Order::Get(3)];
+    let (answers, rounds) = rounds_of(orders).await;
+    assert_eq!(answers, ["Some(Ok)", "Some(Integer(6))", "Some(Integer(1))", "Some(Integer(8))", "Some(Integer(0))"]);
+    assert_eq!(rounds, [4]);
+}
+
+#[tokio::test]
+async fn whoever_reads_or_writes_a_number_waits_for_what_is_added_before() {
+    let orders = vec![Order::Add(1, 1), Order::Get(1), Order::Add(1, 1), Order::Set(1, 5), Order::Add(1, 2)];
+    let (answers, rounds) = rounds_of(orders).await;
+    let wanted = ["Some(Integer(1))", "Some(Integer(1))", "Some(Integer(2))", "Some(Ok)", "Some(Integer(7))"];
+    assert_eq!(answers, wanted);
+    assert_eq!(
+        rounds,
+        [1, 2, 2],
+        "each pair goes together: a read and what comes after it, a write and what comes after it"
+    );
+}
+
 /// The commands run one after the other.
 fn one_by_one(orders: &[Order]) -> Vec<Option<Reply>> {
     let mut store = BTreeMap::new();
@@ -240,6 +296,11 @@ fn one_by_one(orders: &[Order]) -> Vec<Option<Reply>> {
                 });
                 Reply::Integer(sum)
             }
+            Order::Add(key, amount) => {
+                let number = store.entry(*key).or_insert(0);
+                *number += i64::from(*amount);
+                Reply::Integer(*number)
+            }
             Order::Wait => Reply::Null,
             Order::Start(_) => unreachable!("its answer depends on the rounds"),
             Order::Now | Order::Quit => Reply::Ok,
@@ -253,6 +314,8 @@ fn any_order() -> impl Strategy<Value = Order> {
         (0u8..4).prop_map(Order::Get),
         (0u8..4, any::<u8>()).prop_map(|(key, value)| Order::Set(key, value)),
         proptest::collection::vec(0u8..4, 1..3).prop_map(Order::Bump),
+        (0u8..4, 0i8..100).prop_map(|(key, amount)| Order::Add(key, amount)),
+        (0u8..2, 0i8..100).prop_map(|(key, amount)| Order::Add(key, amount)),
         Just(Order::Now),
         Just(Order::Wait),
     ]

@@ -20,6 +20,7 @@ pub mod place;
 mod bitmap;
 mod cluster;
 mod connection;
+mod counters;
 mod dynamis;
 mod keys;
 mod pubsub;
@@ -160,6 +161,7 @@ pub enum Found {
 
 const GROUPS: [&[Command]; 9] = [
     strings::COMMANDS,
+    counters::COMMANDS,
     substrings::COMMANDS,
     bitmap::COMMANDS,
     keys::COMMANDS,
