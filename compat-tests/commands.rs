@@ -4,6 +4,7 @@
 //! (its databases are emptied key by key as the tables go). What only Dynamis has stands in tables of its own.
 
 mod bits;
+mod counters;
 mod described;
 mod dynamis;
 mod keyspace;
@@ -63,6 +64,12 @@ fn parts_of_strings_and_bits() {
     check(&mut Subject::start().connect(2), substrings::LCS_RESP2);
 }
 
+/// INCR, DECR, INCRBY, DECRBY and INCRBYFLOAT answer as in Redis 7, and every other command takes a counter for a string.
+#[test]
+fn counters() {
+    hold(&[counters::COUNTERS, counters::COUNTERS_EXPIRY, counters::COUNTERS_ERRORS, counters::FLOATS]);
+}
+
 /// DEL, UNLINK, EXISTS, TOUCH, TYPE, FLUSHDB, FLUSHALL and all commands about expiry answer as in Redis 7.
 #[test]
 fn keys() {
@@ -84,6 +91,10 @@ fn forwarded_commands() {
         bits::BITS,
         bits::BITOP,
         bits::BITFIELD,
+        counters::COUNTERS,
+        counters::COUNTERS_EXPIRY,
+        counters::COUNTERS_ERRORS,
+        counters::FLOATS,
         keyspace::KEYS,
         keyspace::FLUSH,
         keyspace::EXPIRY,
