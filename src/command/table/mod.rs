@@ -159,7 +159,7 @@ pub enum Found {
     Unknown,
 }
 
-const GROUPS: [&[Command]; 9] = [
+const GROUPS: [&[Command]; 10] = [
     strings::COMMANDS,
     counters::COMMANDS,
     substrings::COMMANDS,
