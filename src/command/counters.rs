@@ -76,7 +76,7 @@ fn add_float(target: Target, amount: Bytes) -> Step {
         let number =
             |text: &[u8]| LongDouble::parse(text).ok_or_else(|| Reply::error("ERR value is not a valid float"));
         let before = held.as_ref().map_or_else(|| number(b"0"), |held| number(held))?;
-        let after = before.add(number(&amount)?);
+        let after = before.plus(number(&amount)?);
         let after = after.ok_or_else(|| Reply::error("ERR increment would produce NaN or Infinity"))?;
         let text = Bytes::from(after.text());
         let expiry = object.shown(now_ms).and_then(|sibling| sibling.expiry.1);

@@ -42,7 +42,7 @@ impl LongDouble {
     }
 
     /// The sum; none: it is no number, or infinite.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let sum = (self.0 + other.0).value;
         sum.is_finite().then_some(LongDouble(sum))
     }
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sum(a: &str, b: &str) -> Option<String> {
-        Some(LongDouble::parse(a.as_bytes())?.add(LongDouble::parse(b.as_bytes())?)?.text())
+        Some(LongDouble::parse(a.as_bytes())?.plus(LongDouble::parse(b.as_bytes())?)?.text())
     }
 
     /// Every line was asked of Redis 7.0.15.
@@ -207,7 +207,7 @@ mod tests {
         }
         for infinite in ["inf", "-INF", "Infinity"] {
             let number = LongDouble::parse(infinite.as_bytes()).unwrap();
-            assert_eq!(number.add(LongDouble::parse(b"1").unwrap()), None);
+            assert_eq!(number.plus(LongDouble::parse(b"1").unwrap()), None);
         }
     }
 
