@@ -1,0 +1,94 @@
+"""redis-py's own tests, on its own client, in the way they have for a server that somebody else started."""
+
+import os
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree
+
+from . import source
+from .cluster import VIEW_ABOVE
+from .left_out import FAILED, IGNORED, PASSED, SKIPPED, Entry, Test
+from .redis_suite import NOT_A_TEST
+
+HERE = Path(__file__).resolve().parent
+PYTHON = HERE.parent / ".venv/bin/python"
+# How many tests of each file a real Redis 7.0.15 is asked, by a plain client, and of those that need a cluster.
+PLAIN = {
+    "test_commands": 430,
+    "test_pipeline": 37,
+    "test_pubsub": 111,
+    "test_connect": 3,
+    "test_connection": 91,
+    "test_connection_pool": 95,
+    "test_monitor": 6,
+    "test_encoding": 11,
+    "test_cluster": 28,
+}
+CLUSTER = {"test_cluster": 0}
+# Marks of tests that need other servers than one Redis, or a cluster of them.
+OTHER_SERVERS = ["redismod", "ssl", "replica", "cp_integration", "multidb_integration"]
+TEST_SECONDS, FILE_SECONDS = 15, 500
+
+
+def sizes(files: list[str], clustered: bool) -> dict[str, int]:
+    """How many tests each of the files has."""
+    return {file: (CLUSTER if clustered else PLAIN)[file] for file in files}
+
+
+def run(files: list[str], subject, entries: list[Entry], clustered: bool, at_once: int, only: list[str]) -> list[Test]:
+    """What became of every test. The subject is a context manager that gives each file a server of its own: its port, and what to
+    say if it ended."""
+    folder = source.redis_py()
+
+    def run_file(file: str) -> list[Test]:
+        not_run = [entry.name for entry in entries if entry.file == file and not entry.runs]
+        with subject() as (port, ended):
+            tests = run_one(folder, file, port + (VIEW_ABOVE if clustered else 0), not_run, clustered, only)
+            if ended():
+                tests.append(Test(file, NOT_A_TEST, FAILED, ended()))
+        print(f"   {file}: {sum(test.fate == PASSED for test in tests)} passed, {sum(test.fate == FAILED for test in tests)} did not", flush=True)
+        return tests
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return [test for tests in pool.map(run_file, files) for test in tests]
+
+
+def run_one(folder: Path, file: str, port: int, not_run: list[str], clustered: bool, only: list[str]) -> list[Test]:
+    """One file on the server at a port."""
+    marks = [*OTHER_SERVERS, "onlynoncluster" if clustered else "onlycluster"]
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "DYNAMIS_SUITE_FACE": "cluster" if clustered else "plain"}
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        command = [str(PYTHON), "-m", "pytest", "-q", "-p", "pytest_plugin", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
+        command += [f"--redis-url=redis://127.0.0.1:{port}/0", "--redis-cluster-nodes=3", f"--junitxml={report.name}"]
+        command += ["-m", " and ".join(f"not {mark}" for mark in marks)]
+        command += [f"--deselect=tests/{file}.py::{name}" for name in not_run]
+        command += ["-k", " or ".join(only)] if only else []
+        harness = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *command, f"tests/{file}.py"],
+            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )
+        try:
+            output, _ = harness.communicate(timeout=FILE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(harness.pid, 9)
+            output, _ = harness.communicate()
+        tests = parse(file, Path(report.name).read_text()) + [Test(file, name, SKIPPED) for name in not_run]
+    if harness.returncode not in (0, 1):
+        tests.append(Test(file, NOT_A_TEST, FAILED, f"pytest ended with {harness.returncode}:\n" + output.decode(errors="replace")[-2000:]))
+    return tests
+
+
+def parse(file: str, report: str) -> list[Test]:
+    """What pytest reported, as the fates of tests: one that failed and whose clearing up failed, too, is one test."""
+    tests = {}
+    for case in ElementTree.fromstring(report).iter("testcase") if report else []:
+        classes = case.get("classname", "").split(".")[2:]
+        name = "::".join([*classes, case.get("name", "")])
+        bad = next((part for part in case if part.tag in ("failure", "error")), None)
+        if bad is not None:
+            tests[name] = Test(file, name, FAILED, "\n".join((bad.text or bad.get("message", "")).splitlines()[-14:]))
+        elif name not in tests:
+            tests[name] = Test(file, name, IGNORED if case.find("skipped") is not None else PASSED)
+    return list(tests.values())
