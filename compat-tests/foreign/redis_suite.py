@@ -11,8 +11,9 @@ from . import source
 from .left_out import FAILED, IGNORED, PASSED, SKIPPED, Entry, Test
 
 # How many tests of each file a real Redis 7.0.15 runs when it is tested in this way: the second where a single database is used.
+# unit/type/string has one more for servers that allocate by jemalloc.
 FILES = {
-    "unit/type/string": (77, 77),
+    "unit/type/string": (76, 76),
     "unit/type/incr": (25, 25),
     "unit/keyspace": (53, 43),
     "unit/expire": (66, 66),
