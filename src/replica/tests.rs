@@ -1,5 +1,6 @@
 //! The clerk's promises, on the memory engine without threads.
 
+mod counterexamples;
 mod counting;
 mod flush;
 mod settling;

@@ -23,25 +23,25 @@ use std::sync::{Arc, Mutex};
 const FLOOR: Hlc = Hlc(100);
 const HOME: NodeTag = NodeTag(5);
 
-fn sibling(node: u64, hlc: u64, text: Option<&'static str>) -> Sibling {
+pub(super) fn sibling(node: u64, hlc: u64, text: Option<&'static str>) -> Sibling {
     let dot = Dot { hlc: Hlc(hlc), actor: Actor { node: NodeTag(node), birth: Hlc(1) } };
     Sibling::new(dot, NodeTag(node), text.map(|text| Bytes::from_static(text.as_bytes())), None)
 }
 
-fn written(siblings: impl IntoIterator<Item = Sibling>) -> Object {
+pub(super) fn written(siblings: impl IntoIterator<Item = Sibling>) -> Object {
     let mut object = Object::default();
     siblings.into_iter().for_each(|sibling| object.overwrite(sibling));
     object
 }
 
-fn merge(replica: &Arc<Replica>, object: &Object, floor: Hlc, home: Option<NodeTag>) -> Result<(), Refusal> {
+pub(super) fn merge(replica: &Arc<Replica>, object: &Object, floor: Hlc, home: Option<NodeTag>) -> Result<(), Refusal> {
     let mut batch = Batch::new();
     let merged = replica.merge(&mut batch, &key(), object.clone(), floor, Conflict::Siblings, home);
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
     merged
 }
 
-fn with_floor() -> Arc<Replica> {
+pub(super) fn with_floor() -> Arc<Replica> {
     let replica = replica();
     replica.raise_floor(FLOOR);
     replica
@@ -56,7 +56,7 @@ fn delete(replica: &Arc<Replica>) {
 }
 
 /// A pass over the key's leaf with all stamps up to `floor` settled.
-fn reap(replica: &Arc<Replica>, floor: Hlc, may: bool) -> Reaped {
+pub(super) fn reap(replica: &Arc<Replica>, floor: Hlc, may: bool) -> Reaped {
     let below = Below { floor, drift_ms_max: 500, is_member: &|_| true, ids_from: Hlc(0) };
     let (batch, reaped) = replica.reap(0, &[Run::leaf_of(key().token())], &below, &|_| may).unwrap();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
