@@ -9,6 +9,7 @@ mod described;
 mod dynamis;
 mod keyspace;
 mod pubsub;
+mod scan;
 mod server;
 mod substrings;
 mod tables;
@@ -76,6 +77,12 @@ fn keys() {
     hold(&[keyspace::KEYS, keyspace::FLUSH, keyspace::EXPIRY, keyspace::EXPIRY_CONDITIONS, keyspace::EXPIRY_ERRORS]);
 }
 
+/// SCAN, KEYS and RANDOMKEY answer as in Redis 7.
+#[test]
+fn lists_of_keys() {
+    hold(&[scan::LISTS, scan::ERRORS]);
+}
+
 /// The same on five nodes, through one that is no home of most keys: forwarding changes no reply.
 #[test]
 fn forwarded_commands() {
@@ -100,6 +107,7 @@ fn forwarded_commands() {
         keyspace::EXPIRY,
         keyspace::EXPIRY_CONDITIONS,
         keyspace::EXPIRY_ERRORS,
+        scan::LISTS,
         dynamis::ROWS,
     ];
     for at in 0..5 {

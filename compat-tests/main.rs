@@ -21,6 +21,7 @@ mod protocol;
 mod pubsub;
 mod quorum;
 mod retries;
+mod scan;
 mod settling;
 mod siblings;
 mod slow;

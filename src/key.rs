@@ -40,15 +40,43 @@ pub fn slot(key: &[u8]) -> u16 {
 pub struct Token(pub u64);
 
 impl Token {
+    /// The bits of a token below its slot.
+    pub const SLOT_SHIFT: u32 = 50;
+
+    /// The first token of a slot.
+    pub fn first_of(slot: u16) -> Token {
+        Token(u64::from(slot) << Token::SLOT_SHIFT)
+    }
+
     /// The token of a user's key.
     pub fn of(key: &[u8]) -> Token {
         let hash = xxhash_rust::xxh3::xxh3_64(key);
-        Token((u64::from(slot(key)) << 50) | (hash >> 14))
+        Token((u64::from(slot(key)) << Token::SLOT_SHIFT) | (hash >> 14))
     }
 
     /// The slot this token lies in.
     pub fn slot(self) -> u16 {
-        (self.0 >> 50) as u16
+        (self.0 >> Token::SLOT_SHIFT) as u16
+    }
+}
+
+/// A run of slots, both ends included; `first` is not above `last`, `last` is below [`SLOTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slots {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl Slots {
+    /// All there are.
+    pub const ALL: Slots = Slots { first: 0, last: SLOTS - 1 };
+
+    /// The storage keys of these slots: from the first (included) to the second (excluded; none: to the end).
+    pub fn range(self) -> ([u8; 8], Option<[u8; 8]>) {
+        let edge = |slot: u16| Token::first_of(slot).0.to_be_bytes();
+        (edge(self.first), (self.last + 1 < SLOTS).then(|| edge(self.last + 1)))
     }
 }
 
@@ -74,6 +102,11 @@ impl Partitions {
         1 << self.bits
     }
 
+    /// How many slots each partition has.
+    pub fn slots_each(self) -> u16 {
+        (u32::from(SLOTS) / self.count()) as u16
+    }
+
     /// The partition a token lies in.
     pub fn of(self, token: Token) -> Partition {
         if self.bits == 0 { Partition(0) } else { Partition((token.0 >> (64 - u32::from(self.bits))) as u16) }
@@ -81,8 +114,14 @@ impl Partitions {
 
     /// The slots of a partition: first and last, both included.
     pub fn slots(self, partition: Partition) -> (u16, u16) {
-        let run = (u32::from(SLOTS) / self.count()) as u16;
+        let run = self.slots_each();
         (partition.0 * run, partition.0 * run + (run - 1))
+    }
+
+    /// The run of slots of a partition.
+    pub fn run(self, partition: Partition) -> Slots {
+        let (first, last) = self.slots(partition);
+        Slots { first, last }
     }
 
     /// The storage keys of a partition: from the first (included) to the second (excluded; none: to the end).
@@ -170,6 +209,7 @@ mod tests {
             prop_assert!(to.is_none_or(|to| stored.as_bytes() < &to[..]));
             let (first, last) = partitions.slots(partition);
             prop_assert!((first..=last).contains(&slot(&key)));
+            prop_assert_eq!(partitions.run(partition).range(), (from, to));
             prop_assert_eq!(stored.user_key(), &key[..]);
             prop_assert_eq!(stored.database(), 3);
             prop_assert_eq!(StorageKey::from_bytes(Bytes::copy_from_slice(stored.as_bytes())), Some(stored));

@@ -16,8 +16,8 @@
 //!           → coordinator
 //! hands     world → storage (fjall) → peer (tokio)      clock, chance, disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
-//! machines  merkle, message, gossip, quorum, handoff,   event + now → effects
-//!           budget, settling
+//! machines  merkle, message, gossip, quorum, walk,      event + now → effects
+//!           handoff, budget, settling
 //! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, glob, config                         no Dynamo idea in here
 //! ```
@@ -40,6 +40,7 @@ pub mod merkle;
 pub mod message;
 pub mod gossip;
 pub mod quorum;
+pub mod walk;
 pub mod handoff;
 pub mod budget;
 pub mod settling;

@@ -6,7 +6,7 @@ use crate::harness::table::Row;
 pub const PROMISED: &str = "ping echo hello auth select quit reset command client config info time dbsize flushdb flushall get set setnx \
     incr decr incrby decrby incrbyfloat \
     setex psetex getset getdel getex mget mset del unlink exists touch strlen type ttl pttl expiretime pexpiretime expire \
-    pexpire expireat pexpireat persist cluster wait append getrange substr setrange lcs msetnx \
+    pexpire expireat pexpireat persist cluster wait scan keys randomkey append getrange substr setrange lcs msetnx \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro dyn.get dyn.set dyn.del dyn.explain dyn.quorum dyn.database dyn.ring \
     subscribe unsubscribe psubscribe punsubscribe ssubscribe sunsubscribe publish spublish pubsub \
     dyn.members";

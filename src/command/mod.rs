@@ -24,6 +24,7 @@ pub mod bits;
 pub mod long_double;
 pub mod counters;
 pub mod keys;
+pub mod scan;
 pub mod expiry;
 pub mod dynamis;
 pub mod pubsub;

@@ -19,6 +19,7 @@ pub mod acks;
 pub mod count;
 pub mod explain;
 pub mod news;
+pub mod listing;
 mod old;
 mod place;
 mod round;
@@ -26,6 +27,8 @@ pub mod service;
 mod slot;
 mod start;
 mod turns;
+mod survey;
+pub mod walk;
 
 use crate::key::StorageKey;
 use crate::membership::Membership;
@@ -46,6 +49,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use turns::Turns;
 
@@ -54,6 +58,9 @@ const HANGING_CHECK: Duration = Duration::from_millis(20);
 
 /// How often operations whose coordinator could not be reached are placed anew.
 const PLACINGS_MAX: usize = 4;
+
+/// How many look through this node's keys at the same time.
+const LOOKERS_MAX: usize = 4;
 
 /// What this node coordinated since it started.
 #[derive(Debug, Default)]
@@ -87,6 +94,8 @@ pub struct Coordinator {
     hedge_percentile: AtomicU8,
     newsroom: OnceLock<Box<dyn Newsroom>>,
     turns: Turns,
+    /// Who may look through this node's keys now.
+    lookers: Semaphore,
     /// Counters for INFO.
     pub stats: CoordinatorStats,
 }
@@ -107,6 +116,7 @@ impl Coordinator {
             hedge_percentile: AtomicU8::new(0),
             newsroom: OnceLock::new(),
             turns: Turns::default(),
+            lookers: Semaphore::new(LOOKERS_MAX),
             stats: CoordinatorStats::default(),
         })
     }

@@ -1,6 +1,6 @@
 //! Who runs an operation, and who may take part.
 
-use crate::key::StorageKey;
+use crate::key::{Partition, StorageKey};
 use crate::membership::view::View;
 use crate::message::operation::Operation;
 use crate::policy::Policy;
@@ -64,11 +64,17 @@ pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid
             return Place::At(*node);
         }
     }
-    let listed = preference.iter().take(homes + FALLBACKS_MAX).copied().enumerate();
+    Place::Here(candidates(view, partition, n, reachable))
+}
+
+/// Who may take part in a request about a partition kept `n` times, in the order of preference; this node is among them.
+pub fn candidates(view: &View, partition: Partition, n: u8, reachable: impl Fn(u16) -> bool) -> Candidates {
+    let (me, homes) = (view.me as u16, usize::from(n));
+    let listed = view.ring.preference(partition).iter().take(homes + FALLBACKS_MAX).copied().enumerate();
     let candidate = |(at, node)| Candidate { node, home: at < homes, reachable: reachable(node) };
     let mut candidates: Candidates = listed.map(candidate).collect();
     if !candidates.iter().any(|candidate| candidate.node == me) {
         candidates.push(Candidate { node: me, home: false, reachable: true });
     }
-    Place::Here(candidates)
+    candidates
 }

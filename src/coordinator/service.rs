@@ -4,11 +4,12 @@ use super::{Coordinator, old};
 use crate::causality::NodeId;
 use crate::codec::Damaged;
 use crate::message::control::{Control, Refusal};
-use crate::message::data::{self, Count, read_requests};
+use crate::message::data::{self, read_requests};
 use crate::message::data_plane::{CONTROL, DATA, Question};
 use crate::message::exchange::ExchangeRequest;
 use crate::message::fill::FillRequest;
 use crate::message::forward;
+use crate::message::keys::{Count, KeysPage, KeysRequest, counts_body};
 use crate::message::operation::{Failure, Outcome};
 use crate::message::publish::{Published, Survey, surveyed_body};
 use crate::peer::handshake::Hello;
@@ -77,6 +78,8 @@ fn not_yet(body: &Bytes, answer: Answer) {
                 answer.send(forward::answer_body(&refused));
             }
         }
+        // There is nothing to count or list yet.
+        Some(Question::Count | Question::Keys) => answer.send(Vec::new()),
         _ => {}
     }
 }
@@ -120,9 +123,14 @@ fn data(coordinator: Arc<Coordinator>, from: NodeId, body: Bytes, answer: Answer
         }),
         Some(Question::Count) => Count::read(&rest).map(|count| {
             tokio::spawn(async move {
-                if let Ok(total) = coordinator.count_own(count).await {
-                    answer.send(total.to_le_bytes().to_vec());
-                }
+                let counts = coordinator.count_own(count).await;
+                answer.send(counts.as_deref().map(counts_body).unwrap_or_default());
+            });
+        }),
+        Some(Question::Keys) => KeysRequest::read(&rest).map(|request| {
+            tokio::spawn(async move {
+                let page = coordinator.keys_own(request).await;
+                answer.send(page.map(KeysPage::into_body).unwrap_or_default());
             });
         }),
         Some(Question::Fill) => FillRequest::read(&rest).map(|request| {

@@ -15,7 +15,7 @@
 use super::data_plane::{DATA, Question};
 use crate::causality::{Hlc, NodeTag};
 use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u8, put_u64};
-use crate::key::{DATABASES, StorageKey};
+use crate::key::StorageKey;
 use crate::object::Object;
 use crate::object::digest::Digest;
 use bytes::Bytes;
@@ -215,38 +215,6 @@ pub fn read_answers(body: &Bytes, count: usize) -> Result<Vec<Answer>, Damaged> 
     Ok(answers)
 }
 
-/// How many keys of a database a node holds in some partitions. Answered by a u64.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// The database.
-    pub database: u8,
-    /// The partitions to count in.
-    pub partitions: Vec<u16>,
-}
-
-impl Count {
-    /// The body.
-    pub fn into_body(self) -> Vec<u8> {
-        let mut out = vec![DATA, Question::Count as u8, self.database];
-        self.partitions.iter().for_each(|partition| out.extend_from_slice(&partition.to_le_bytes()));
-        out
-    }
-
-    /// Reads a body, its first two bytes taken off.
-    pub fn read(body: &Bytes) -> Result<Count, Damaged> {
-        let mut reader = Reader::over(body);
-        let database = reader.u8()?;
-        if database >= DATABASES {
-            return Err(Damaged::Malformed("database"));
-        }
-        let mut partitions = Vec::with_capacity(reader.remaining() / 2);
-        while reader.remaining() > 0 {
-            partitions.push(reader.u16()?);
-        }
-        Ok(Count { database, partitions })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,19 +273,12 @@ mod tests {
         assert!(read_answers(&body, 7).is_err());
     }
 
-    #[test]
-    fn a_count_of_a_database_there_is_not_is_refused() {
-        let read = |database| Count::read(&Bytes::from(Count { database, partitions: vec![3] }.into_body()).slice(2..));
-        assert!(read(DATABASES - 1).is_ok() && read(DATABASES).is_err());
-    }
-
     proptest! {
         #[test]
         fn arbitrary_bytes_are_an_error_not_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..5) {
             let body = Bytes::from(bytes);
             let _ = read_requests(&body);
             let _ = read_answers(&body, count);
-            let _ = Count::read(&body);
         }
     }
 }

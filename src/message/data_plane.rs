@@ -14,7 +14,7 @@ pub enum Question {
     Replicate = 0,
     /// Operations for another coordinator: [`super::forward`].
     Forward = 1,
-    /// How many keys a node holds in some partitions: [`super::data::Count`].
+    /// How many keys a node holds in some runs of slots: [`super::keys::Count`].
     Count = 2,
     /// A page of objects, for a home that fills up: [`super::fill`].
     Fill = 3,
@@ -26,9 +26,11 @@ pub enum Question {
     Publish = 6,
     /// What a node's clients are subscribed to: [`super::publish`].
     Subscriptions = 7,
+    /// A page of the keys a node holds: [`super::keys`].
+    Keys = 8,
 }
 
-const ALL: [Question; 8] = [
+const ALL: [Question; 9] = [
     Question::Replicate,
     Question::Forward,
     Question::Count,
@@ -37,6 +39,7 @@ const ALL: [Question; 8] = [
     Question::Durable,
     Question::Publish,
     Question::Subscriptions,
+    Question::Keys,
 ];
 
 impl Question {

@@ -14,6 +14,7 @@ pub mod data_plane;
 pub mod exchange;
 pub mod fill;
 pub mod forward;
+pub mod keys;
 pub mod operation;
 pub mod publish;
 pub mod settling;

@@ -30,7 +30,7 @@ pub mod record;
 pub mod request;
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
 use bytes::Bytes;

@@ -17,7 +17,7 @@ const REPLICAS: usize = 3;
 
 /// A step of a history on a few replicas of one key.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A plain SET at a replica: has seen all that the replica holds.
     Overwrite { at: usize, tombstone: bool },
     /// A DYN.SET at a replica, with the context read at another one earlier (or none at all).
@@ -34,7 +34,7 @@ pub(super) enum Step {
     HandOff { at: usize, to: usize },
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step =
         prop_oneof![
             (0..REPLICAS, any::<bool>()).prop_map(|(at, tombstone)| Step::Overwrite { at, tombstone }),
@@ -67,8 +67,8 @@ enum Kind {
 }
 
 #[derive(Clone)]
-pub(super) struct Replica {
-    pub(super) object: Object,
+pub(crate) struct Replica {
+    pub(crate) object: Object,
     history: History,
     kinds: BTreeMap<Dot, Kind>,
     /// Each addition, by its stamp: to which write, and how much.
@@ -117,7 +117,7 @@ impl Replica {
 }
 
 /// Runs a history; returns all states each replica ever had, the last one last.
-pub(super) fn run(steps: &[Step], conflict: Conflict) -> Vec<Vec<Replica>> {
+pub(crate) fn run(steps: &[Step], conflict: Conflict) -> Vec<Vec<Replica>> {
     let mut states: Vec<Vec<Replica>> = vec![vec![Replica::default()]; REPLICAS];
     let mut clock = 0u64;
     for step in steps {

@@ -111,6 +111,18 @@ impl Get {
         }
     }
 
+    /// A replica answered a question whose answers are not merged here (a list of keys, a number): it only counts.
+    pub fn counted(&mut self, node: u16) {
+        if let Some(at) = self.position(node) {
+            self.states[at] = State::Answered(Digest::default());
+        }
+    }
+
+    /// Whether a node is a home; else a fallback.
+    pub fn is_home(&self, node: u16) -> bool {
+        self.position(node).is_some_and(|at| self.candidates[at].home)
+    }
+
     /// The first home has answered: what is on loan is judged by that. `None`: it has what this node has on loan.
     fn begin_with(&mut self, object: Option<Object>) {
         let loans = std::mem::take(&mut self.loans);
@@ -411,6 +423,7 @@ mod tests {
             sloppy in any::<bool>(),
             oks in proptest::collection::vec(any::<bool>(), 10),
             hedges in proptest::collection::vec(any::<bool>(), 10),
+            merged in any::<bool>(),
         ) {
             let spec: String =
                 ups.iter().zip("hhhff".chars()).map(|(up, c)| if *up { c.to_ascii_uppercase() } else { c }).collect();
@@ -429,7 +442,7 @@ mod tests {
                 }
                 if oks.next().unwrap_or(true) {
                     answered += 1;
-                    get.answered(&key(), node, Digest(0), None);
+                    if merged { get.answered(&key(), node, Digest(0), None) } else { get.counted(node) }
                 } else {
                     for next in get.failed(node) {
                         prop_assert!(!ever.contains(&next) && ups[usize::from(next)]);

@@ -5,11 +5,12 @@
 
 use super::Replica;
 use crate::codec::{self, Damaged, Reader, put_i64};
-use crate::key::{DATABASES, Partition, Partitions, SLOTS, StorageKey};
+use crate::key::{DATABASES, SLOTS, Slots, StorageKey};
 use crate::object::Object;
 use crate::object::record::Record;
 use crate::storage::engine::Space;
 use crate::storage::error::StorageError;
+use crate::walk::cover::Cover;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -105,15 +106,14 @@ impl Replica {
         reader.finish()
     }
 
-    /// How many live keys of a database lie in a partition here. Looks at each when some expire, or what was flushed has
+    /// How many live keys of a database lie in some slots here. Looks at each when some expire, or what was flushed has
     /// not been swept away yet: reads the disk.
-    pub fn count(&self, partitions: Partitions, partition: Partition, database: u8) -> Result<u64, StorageError> {
-        let (first, last) = partitions.slots(partition);
-        let cells = || (first..=last).map(|slot| self.counts.cell(slot, database));
+    pub fn count(&self, slots: Slots, database: u8) -> Result<u64, StorageError> {
+        let cells = || (slots.first..=slots.last).map(|slot| self.counts.cell(slot, database));
         if !self.flushes.is_pending(database) && cells().all(|cell| cell.expires.load(Ordering::Relaxed) == 0) {
             return Ok(cells().map(|cell| cell.keys.load(Ordering::Relaxed).max(0) as u64).sum());
         }
-        let (from, to) = partitions.range(partition);
+        let (from, to) = slots.range();
         let (now_ms, mut live) = (self.clock.now_ms(), 0);
         self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
             let object = decode(key, value).filter(|(key, _)| key.database() == database);
@@ -124,6 +124,19 @@ impl Replica {
             ControlFlow::Continue(())
         })?;
         Ok(live)
+    }
+
+    /// The slot, among those covered, of a key kept here; `dice` says which. None: no key is kept here.
+    pub fn slot_of_key(&self, database: u8, cover: &Cover, dice: u64) -> Option<u16> {
+        let slots = || cover.runs().iter().flat_map(|run| run.first..=run.last);
+        let keys = |slot: u16| self.counts.cell(slot, database).keys.load(Ordering::Relaxed).max(0) as u64;
+        let mut left = dice.checked_rem(slots().map(keys).sum())?;
+        slots().find(|slot| {
+            let here = keys(*slot);
+            let found = left < here;
+            left = left.saturating_sub(here);
+            found
+        })
     }
 
     /// Whether this node holds any record at all, deletes included.

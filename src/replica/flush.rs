@@ -177,6 +177,11 @@ impl Replica {
         self.flushes.bury(database, object);
     }
 
+    /// The digest of a database's flush line as it holds here.
+    pub fn flush_line(&self, database: u8) -> u64 {
+        self.flushes.lines.load().get(&database).map_or(0, FlushLine::digest)
+    }
+
     /// Whether records here may still hold what was flushed.
     pub fn is_sweeping(&self) -> bool {
         *self.flushes.pending.borrow() != 0

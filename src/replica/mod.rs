@@ -19,6 +19,7 @@ pub mod count_up;
 mod filling;
 pub mod flush;
 pub mod hints;
+pub mod keys;
 pub mod page;
 mod seen;
 #[cfg(feature = "simulation")]

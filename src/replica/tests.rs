@@ -3,6 +3,7 @@
 mod counterexamples;
 mod counting;
 mod flush;
+mod keys;
 mod settling;
 mod tree;
 
@@ -10,7 +11,7 @@ use super::Replica;
 use super::clock::{NodeClock, wall_ms};
 use super::write::NotStored;
 use crate::causality::{Context, Hlc, NodeTag};
-use crate::key::{Partition, Partitions, StorageKey};
+use crate::key::{Slots, StorageKey};
 use crate::message::data::{Answer, Refusal, Request, answers_body, read_answers};
 use crate::message::operation::{Basis, Failure, Put};
 use crate::object::Object;
@@ -204,8 +205,7 @@ fn a_damaged_record_is_an_error_until_a_copy_replaces_it() {
 fn keys_are_counted_as_they_come_go_and_expire() {
     let engine = Arc::new(MemoryEngine::new());
     let replica = replica_over(engine.clone(), Hlc(0));
-    let partitions = Partitions::new(1).unwrap();
-    let count = |replica: &Replica| replica.count(partitions, Partition(0), 0).unwrap();
+    let count = |replica: &Replica| replica.count(Slots::ALL, 0).unwrap();
     put(&replica, &value("a", Basis::Local)).unwrap();
     put(&replica, &value("b", Basis::Nothing)).unwrap();
     assert_eq!((count(&replica), replica.keyspace(0), replica.keyspace(1)), (1, (1, 0), (0, 0)));

@@ -24,6 +24,7 @@ mod counters;
 mod dynamis;
 mod keys;
 mod pubsub;
+mod scan;
 mod server;
 mod strings;
 mod substrings;
@@ -159,12 +160,13 @@ pub enum Found {
     Unknown,
 }
 
-const GROUPS: [&[Command]; 10] = [
+const GROUPS: &[&[Command]] = &[
     strings::COMMANDS,
     counters::COMMANDS,
     substrings::COMMANDS,
     bitmap::COMMANDS,
     keys::COMMANDS,
+    scan::COMMANDS,
     connection::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,

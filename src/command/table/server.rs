@@ -2,7 +2,7 @@
 
 use super::argument::{Argument, block, one_of, pattern, string, token};
 use super::build::{command, container};
-use super::flag::{ADMIN, FAST, LOADING, NOSCRIPT, READONLY, STALE, WRITE};
+use super::flag::{ADMIN, FAST, LOADING, NOSCRIPT, STALE, WRITE};
 use super::{Command, Group};
 use crate::command::{command_info, config, flush, info, server};
 
@@ -21,11 +21,6 @@ pub(super) const COMMANDS: &[Command] = &[
     command("time", 1, LOADING | STALE | FAST, Group::Server, server::time)
         .tips(&["nondeterministic_output"])
         .help("2.6.0", "Tells this node's Unix time, in seconds and microseconds."),
-    command("dbsize", 1, READONLY | FAST, Group::Server, server::dbsize)
-        .categories(&["keyspace"])
-        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
-        .costs("O(N) in the number of keys")
-        .help("1.0.0", "Counts the keys of the database."),
     command("flushdb", -1, WRITE, Group::Server, flush::flushdb)
         .categories(&["keyspace", "dangerous"])
         .tips(EVERYWHERE)

@@ -2,7 +2,7 @@
 
 use super::{ME, key, put, replica, replica_over, value, values};
 use crate::causality::{Actor, Dot, Hlc, NodeTag};
-use crate::key::{Partition, Partitions, StorageKey};
+use crate::key::{Slots, StorageKey};
 use crate::merkle::tree::Run;
 use crate::message::operation::Basis;
 use crate::object::flush::{FlushLine, FlushLines};
@@ -42,8 +42,7 @@ fn flush_now(replica: &Replica) -> FlushLines {
 }
 
 fn count(replica: &Replica, database: u8) -> u64 {
-    let one = Partitions::new(1).unwrap();
-    replica.count(one, Partition(0), database).unwrap()
+    replica.count(Slots::ALL, database).unwrap()
 }
 
 fn sweep(replica: &Arc<Replica>) {

@@ -2,7 +2,7 @@
 
 use super::{key, put, replica, replica_over, value, values};
 use crate::causality::{Actor, Dot, Hlc, NodeTag};
-use crate::key::{Partition, Partitions, StorageKey};
+use crate::key::{Slots, StorageKey};
 use crate::merkle::tree::Run;
 use crate::message::data::{Answer, Refusal, Request};
 use crate::message::operation::{Basis, Put};
@@ -68,7 +68,7 @@ fn marked(replica: &Replica) -> bool {
 }
 
 fn sums(replica: &Replica) -> (u64, (u64, u64), i64) {
-    let count = replica.count(Partitions::new(1).unwrap(), Partition(0), 0).unwrap();
+    let count = replica.count(Slots::ALL, 0).unwrap();
     (count, replica.keyspace(0), replica.past.tombstones())
 }
 
