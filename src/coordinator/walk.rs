@@ -121,7 +121,7 @@ impl Walk {
                     Outcome::Got(object) if object.shown(now_ms).is_some() => {}
                     Outcome::Got(_) => keys[*place] = None,
                     Outcome::Failed(failure) => return Err(failure),
-                    Outcome::Written(_) | Outcome::Raced => return Err(Failure::ForwardLost),
+                    Outcome::Written(_) | Outcome::Counted(_) | Outcome::Raced => return Err(Failure::ForwardLost),
                 }
             }
         }
