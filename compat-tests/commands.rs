@@ -13,6 +13,7 @@ mod scan;
 mod server;
 mod substrings;
 mod tables;
+mod watching;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::resp::{Connection, Value};

@@ -7,16 +7,18 @@
 //! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
 
 use super::failure;
+use super::laps::{Laps, Moment};
+use super::record::{self, Ran};
 use super::rounds::{self, Begun, House};
+use super::stats::CommandStats;
 use super::step::{Step, Waiting};
 use super::table::{self, Entry, Found, Group, flag};
-use super::{Asked, Server, pubsub, text};
+use super::{Asked, Server, monitor, pubsub, text};
 use crate::message::operation::{Operation, Outcome};
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::session::{Scope, Session};
-use crate::world::Instant;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,13 +51,24 @@ pub async fn run<P: Presence + Sync>(
     requests: &[Request],
     presence: &P,
 ) -> (Vec<Answer>, bool) {
-    let began = Instant::now();
+    let laps = Laps::start();
     let now_ms = server.coordinator.now_ms();
-    let mut batch = Batch::new(server, session, requests, presence, now_ms);
+    let mut batch = Batch::new(server, session, requests, presence, now_ms, laps);
     let is_here = rounds::run(&mut batch).await;
-    let slots = batch.slots;
-    count(server, &slots, began.elapsed().as_micros() as u64);
+    let Batch { slots, mut laps, .. } = batch;
+    let took_us = laps.read();
+    count(server, &slots, took_us, &laps);
+    record::keep(server, session, took_us, ran(&slots, requests, &laps));
     (slots.into_iter().filter_map(Slot::answer).collect(), is_here)
+}
+
+/// The requests that ran.
+fn ran<'a>(slots: &'a [Slot], requests: &'a [Request], laps: &'a Laps) -> impl Iterator<Item = Ran<'a>> + Clone {
+    slots.iter().zip(requests).filter_map(|(slot, request)| {
+        let entry = slot.found.filter(|_| !slot.rejected && slot.reply.is_some())?;
+        let took_us = laps.between_us(slot.began, slot.answered);
+        Some(Ran { entry, words: &request.words, database: slot.database, took_us })
+    })
 }
 
 /// A request's place among the answers.
@@ -68,6 +81,10 @@ struct Slot {
     reply: Option<Reply>,
     protocol: Protocol,
     after: u64,
+    /// The database of the connection when it had begun.
+    database: u8,
+    began: Moment,
+    answered: Moment,
     scope: Scope,
     silent: bool,
     rejected: bool,
@@ -113,6 +130,7 @@ struct Batch<'a, P> {
     requests: &'a [Request],
     presence: &'a P,
     now_ms: u64,
+    laps: Laps,
     slots: Vec<Slot>,
     units: Vec<Unit>,
 }
@@ -124,6 +142,7 @@ impl<'a, P> Batch<'a, P> {
         requests: &'a [Request],
         presence: &'a P,
         now_ms: u64,
+        laps: Laps,
     ) -> Batch<'a, P> {
         let mut slots = Vec::with_capacity(requests.len());
         let mut units = Vec::with_capacity(requests.len());
@@ -145,13 +164,16 @@ impl<'a, P> Batch<'a, P> {
                 reply: None,
                 protocol: session.protocol,
                 after: 0,
+                database: 0,
+                began: Moment::default(),
+                answered: Moment::default(),
                 scope: Scope::default(),
                 silent: false,
                 rejected: false,
             });
         }
         units.iter().for_each(|unit| slots[unit.slot].left += 1);
-        Batch { server, session, requests, presence, now_ms, slots, units }
+        Batch { server, session, requests, presence, now_ms, laps, slots, units }
     }
 
     /// Runs a unit's handler, or refuses it.
@@ -202,12 +224,14 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
         }
         let wanted = self.session.take_reply();
         self.slots[unit.slot].scope = self.session.scope();
+        self.slots[unit.slot].began = self.laps.now();
         self.show(self.slots[unit.slot].found);
         let step = self.dispatch(unit);
         let slot = &mut self.slots[unit.slot];
         slot.silent = (!wanted && !self.session.answered_anyway) || self.session.muted;
         slot.protocol = self.session.protocol;
         slot.after = self.session.after;
+        slot.database = self.session.database;
         Begun { step, reads_only }
     }
 
@@ -217,21 +241,28 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
 
     fn answer(&mut self, number: usize, reply: Reply) {
         let Unit { slot, word } = self.units[number];
+        self.slots[slot].answered = self.laps.now();
         self.slots[slot].take(reply, word > 0);
     }
 
-    fn run(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send {
-        self.server.coordinator.run(operations, &self.session.acks)
+    async fn run(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
+        self.laps.read();
+        let outcomes = self.server.coordinator.run(operations, &self.session.acks).await;
+        self.laps.read();
+        outcomes
     }
 
-    async fn wait(&self, waiting: Waiting) -> Option<Reply> {
+    async fn wait(&mut self, waiting: Waiting) -> Option<Reply> {
         let _waiting = self.server.stats.wait();
-        tokio::select! {
+        self.laps.read();
+        let reply = tokio::select! {
             biased;
             reply = waiting => Some(reply),
             () = self.session.client.killed() => None,
             () = self.presence.gone() => None,
-        }
+        };
+        self.laps.read();
+        reply
     }
 
     fn now_ms(&self) -> u64 {
@@ -249,6 +280,9 @@ fn admit(found: Option<&'static Entry>, words: &[Bytes], session: &Session) -> R
     }
     if session.is_subscribed() && session.protocol == Protocol::Resp2 && !pubsub::is_for_subscribers(&entry.name) {
         return Err(pubsub::not_for_subscribers(&entry.name));
+    }
+    if session.is_monitor && monitor::touches_keys(entry) {
+        return Err(Reply::error(monitor::NO_KEYS));
     }
     Ok(handler)
 }
@@ -271,10 +305,11 @@ fn not_found(words: &[Bytes]) -> String {
 }
 
 /// Counts what a batch did. Runs of one command are added up first: a pipeline of GETs is one addition.
-fn count(server: &Server, slots: &[Slot], microseconds: u64) {
+fn count(server: &Server, slots: &[Slot], microseconds: u64, laps: &Laps) {
     let answered = slots.iter().filter(|slot| slot.reply.is_some()).count() as u64;
     let each = microseconds / answered.max(1);
     let (mut hits, mut misses) = (0, 0);
+    let tracks = server.config.load().latency_tracking;
     for run in slots.chunk_by(|a, b| a.found.map(|entry| entry.number) == b.found.map(|entry| entry.number)) {
         let (mut calls, mut rejected, mut failed) = (0, 0, 0);
         for slot in run {
@@ -293,6 +328,9 @@ fn count(server: &Server, slots: &[Slot], microseconds: u64) {
         if let Some(stats) = run[0].found.and_then(|entry| server.stats.commands.get(usize::from(entry.number))) {
             stats.calls.add(calls);
             stats.microseconds.add(calls * each);
+            if tracks && calls > 0 {
+                track(stats, run, laps);
+            }
             for (counter, amount) in [(&stats.rejected, rejected), (&stats.failed, failed)] {
                 if amount > 0 {
                     counter.add(amount);
@@ -304,6 +342,17 @@ fn count(server: &Server, slots: &[Slot], microseconds: u64) {
     for (counter, amount) in [(&server.stats.hits, hits), (&server.stats.misses, misses)] {
         if amount > 0 {
             counter.add(amount);
+        }
+    }
+}
+
+/// Counts how long the runs of one command took: those of one round at once.
+fn track(stats: &CommandStats, run: &[Slot], laps: &Laps) {
+    let times = stats.times.get_or_init(Box::default);
+    for alike in run.chunk_by(|a, b| (a.began, a.answered) == (b.began, b.answered)) {
+        let runs = alike.iter().filter(|slot| slot.reply.is_some() && !slot.rejected).count();
+        if runs > 0 {
+            times.add(laps.between_us(alike[0].began, alike[0].answered), runs as u64);
         }
     }
 }
@@ -377,6 +426,9 @@ mod tests {
             reply: None,
             protocol: Protocol::Resp2,
             after: 0,
+            database: 0,
+            began: Moment::default(),
+            answered: Moment::default(),
             scope: Scope::default(),
             silent: false,
             rejected: false,

@@ -5,7 +5,7 @@
 //! what we have no such thing of is 0. Nothing here asks other nodes: what is counted is this node's.
 
 use super::step::Step;
-use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, process, table};
+use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, latency, process, table};
 use crate::key::DATABASES;
 use crate::repair::settling;
 use crate::resp::reply::Reply;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "server",
     "clients",
     "memory",
@@ -26,13 +26,14 @@ const SECTIONS: [&str; 12] = [
     "cpu",
     "commandstats",
     "errorstats",
+    "latencystats",
     "cluster",
     "keyspace",
     "dynamo",
 ];
 
 /// Sections that are shown only when named, or with `all`.
-const ON_DEMAND: [&str; 1] = ["commandstats"];
+const ON_DEMAND: [&str; 2] = ["commandstats", "latencystats"];
 
 /// `INFO [section …]`
 pub fn info(asked: &mut Asked, words: &[Bytes]) -> Step {
@@ -66,6 +67,9 @@ fn render(server: &Arc<Server>, wanted: &[&'static str]) -> String {
             "cpu" => about_cpu(&mut out),
             "commandstats" => about_commands(server, &mut out),
             "errorstats" => about_errors(server, &mut out),
+            "latencystats" => {
+                latency::info_lines(server).iter().for_each(|text| line(&mut out, format_args!("{text}")));
+            }
             "cluster" => line(&mut out, format_args!("cluster_enabled:1")),
             "keyspace" => about_keyspace(server, &mut out),
             _ => about_dynamo(server, &mut out),
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(sections("everything"), SECTIONS);
         assert_eq!(sections("all"), SECTIONS);
         assert!(!sections("").contains(&"commandstats"));
-        assert_eq!(sections("default commandstats"), SECTIONS);
+        assert_eq!(sections("default latencystats commandstats"), SECTIONS);
         assert!(sections("nothing").is_empty());
     }
 

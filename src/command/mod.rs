@@ -28,6 +28,12 @@ pub mod scan;
 pub mod expiry;
 pub mod dynamis;
 pub mod pubsub;
+pub mod laps;
+pub mod shown;
+pub mod record;
+pub mod monitor;
+pub mod slowlog;
+pub mod latency;
 pub mod connection;
 pub mod client;
 pub mod config;
@@ -53,6 +59,9 @@ use crate::session::clients::Clients;
 use crate::world::{Instant, random_bytes};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use latency::events::Events;
+use parking_lot::Mutex;
+use slowlog::log::SlowLog;
 use stats::Stats;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,6 +86,10 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// What was counted.
     pub stats: Stats,
+    /// The commands that took long.
+    pub slow_log: Mutex<SlowLog>,
+    /// What took long, by event.
+    pub events: Mutex<Events>,
     /// When the process started.
     pub started: Instant,
     /// 40 hex digits, new at each start.
@@ -101,6 +114,8 @@ impl Server {
             config: ArcSwap::from_pointee(config),
             clients: Clients::new(),
             stats: Stats::new(table::table().entries.len()),
+            slow_log: Mutex::default(),
+            events: Mutex::default(),
             started: Instant::now(),
             run_id,
             config_file,

@@ -6,7 +6,7 @@
 //! # Contract
 //! - PUBLISH reaches the subscribers of every node that can be reached, at most once, and the messages of one connection in
 //!   order. It answers how many clients of the whole cluster received the message (those of nodes that did not answer
-//!   within a tenth of a second are not counted).
+//!   within `request-timeout-ms` are not counted).
 //! - PUBLISH begins when the commands before it in the pipeline are done: who reads the key that was set before sees it.
 //! - A subscriber that lets too much lie (`client-output-buffer-limit`) is disconnected ([`crate::session::outgoing`]).
 //! - The replies of SUBSCRIBE and its kin stand between the messages exactly where the subscription changed.

@@ -54,10 +54,10 @@ pub trait House {
     fn answer(&mut self, number: usize, reply: Reply);
 
     /// Runs operations; those on one key in order.
-    fn run(&self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send;
+    fn run(&mut self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send;
 
     /// Waits for a [`Step::Wait`], or until the client is gone (then nothing is to be answered).
-    fn wait(&self, waiting: Waiting) -> impl Future<Output = Option<Reply>> + Send;
+    fn wait(&mut self, waiting: Waiting) -> impl Future<Output = Option<Reply>> + Send;
 
     /// The wall clock in Unix milliseconds.
     fn now_ms(&self) -> u64;

@@ -3,9 +3,11 @@
 //! Contract: counting is a few relaxed additions for a whole batch, never a lock on the way of a command that succeeds.
 //! The number of error prefixes kept is bounded ([`ERROR_PREFIXES_MAX`]).
 
+use super::latency::histogram::Histogram;
 use crate::world::Instant;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most error prefixes counted apart; further ones are counted as `OTHER`.
@@ -42,6 +44,8 @@ pub struct CommandStats {
     pub rejected: Counter,
     /// Ran and answered an error.
     pub failed: Counter,
+    /// How long runs took; there once it ran.
+    pub times: OnceLock<Box<Histogram>>,
 }
 
 /// Everything counted.
@@ -156,6 +160,7 @@ impl Stats {
             for counter in [&command.calls, &command.microseconds, &command.rejected, &command.failed] {
                 counter.reset();
             }
+            command.times.get().iter().for_each(|times| times.clear());
         }
         let counters = [
             &self.connections,

@@ -32,8 +32,5 @@ pub const FIXED: &[Fact] = &[
     Fact { name: "maxmemory-policy", value: "noeviction", why: "nothing acknowledged is thrown away to make room" },
     Fact { name: "cluster-enabled", value: "yes", why: "a node alone is a cluster of one" },
     Fact { name: "notify-keyspace-events", value: "", why: "no keyspace events are published" },
-    Fact { name: "slowlog-log-slower-than", value: "-1", why: "off: there is no slow log" },
-    Fact { name: "slowlog-max-len", value: "0", why: "there is no slow log" },
-    Fact { name: "latency-monitor-threshold", value: "0", why: "off: there is no latency monitor" },
     Fact { name: "hz", value: "10", why: "nothing here runs by a fixed beat; tools want Redis's default" },
 ];

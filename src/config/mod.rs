@@ -93,6 +93,11 @@ impl Config {
         }
     }
 
+    /// Whether its value must not be shown.
+    pub fn is_secret(name: &str) -> bool {
+        setting(name).is_some_and(|setting| setting.secret)
+    }
+
     /// Whether `CONFIG SET` may change it while the node runs. None: no such name.
     pub fn mutable(name: &str) -> Option<bool> {
         let fixed = || FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name)).then_some(false);

@@ -16,10 +16,10 @@ impl Percentiles {
 
 impl Value for Percentiles {
     fn parse(text: &str, _: &Range) -> Result<Percentiles, Refusal> {
-        let fits = |word: &str| word.parse::<f64>().is_ok_and(|number| (0.0..=100.0).contains(&number));
         let canonical = |word: &str| match word.parse::<f64>() {
-            Ok(number) if fits(word) => Ok(number.to_string()),
-            _ => Err(Refusal::NoPercentile),
+            Ok(number) if (0.0..=100.0).contains(&number) => Ok(number.to_string()),
+            Ok(_) => Err(Refusal::PercentileOutside),
+            Err(_) => Err(Refusal::NoPercentile),
         };
         text.split_ascii_whitespace().map(canonical).collect::<Result<_, _>>().map(Percentiles)
     }
@@ -40,8 +40,9 @@ mod tests {
         assert_eq!(some.show(&Range::Percentiles), "50 99 99.9");
         assert_eq!(some.each().collect::<Vec<_>>(), [("50", 50.0), ("99", 99.0), ("99.9", 99.9)]);
         assert_eq!(parse("").unwrap().each().count(), 0);
-        for text in ["x", "101", "-1", "50 nan"] {
-            assert_eq!(parse(text), Err(Refusal::NoPercentile), "{text}");
+        assert_eq!(parse("x"), Err(Refusal::NoPercentile));
+        for text in ["101", "-1", "50 nan"] {
+            assert_eq!(parse(text), Err(Refusal::PercentileOutside), "{text}");
         }
     }
 }

@@ -94,8 +94,11 @@ pub enum Refusal {
     #[error("Error in hard, soft or soft_seconds setting in buffer limit configuration.")]
     OutputLimitNumber,
     /// A percentile that is no number, or none from 0 to 100.
-    #[error("latency-tracking-info-percentiles should contain a percentile between 0.0 and 100.0")]
+    #[error("Invalid latency-tracking-info-percentiles parameters")]
     NoPercentile,
+    /// The same, for a number.
+    #[error("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")]
+    PercentileOutside,
     /// No power of two, or too large a one.
     #[error("argument must be a power of two, at most {0}")]
     NoPowerOfTwo(u64),

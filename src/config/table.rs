@@ -5,6 +5,7 @@
 
 use super::database::DatabaseSettings;
 use super::output::OutputLimits;
+use super::percentiles::Percentiles;
 use super::range::{Range, Refusal};
 use super::value::{AppendFsync, Conflict, LogLevel, StorageEngine, Value};
 use std::path::PathBuf;
@@ -130,6 +131,24 @@ settings! {
             "How many siblings a key may have before a client's write that would add one is refused. Clients that \
              never merge run into it; raising it makes each read of such a key heavier. Replication and repair are \
              not bound by it.";
+        slowlog_log_slower_than("slowlog-log-slower-than"): i64 = "10000", "us", Range::AtLeast(-1), mutable,
+            "A command that took at least so long, from its beginning to its answer, other nodes included, is kept in \
+             SLOWLOG. 0: all are; -1: none. Commands of one pipeline that share a round share its time. Lower finds \
+             more, and pushes older entries out sooner.";
+        slowlog_max_len("slowlog-max-len"): u64 = "128", "entries", Range::Between(0, i64::MAX as u64), mutable,
+            "How many entries SLOWLOG keeps; the oldest go first. Higher looks further back, for some kilobytes of \
+             memory an entry at most.";
+        latency_monitor_threshold("latency-monitor-threshold"): u64 = "0", "ms", Range::Between(0, i64::MAX as u64),
+            mutable,
+            "What took at least so long, a command or the forcing of the log to the disk, is kept as an event of \
+             LATENCY; 0: nothing is. Lower shows more of what is usual, higher only what is rare.";
+        latency_tracking("latency-tracking"): bool = "yes", "", Range::YesNo, mutable,
+            "Whether the times of each command are counted, for LATENCY HISTOGRAM and INFO's latencystats. no saves an \
+             addition for each kind of command in a batch, and 4 KB for each kind that ever ran.";
+        latency_percentiles("latency-tracking-info-percentiles"): Percentiles = "50 99 99.9", "", Range::Percentiles,
+            mutable,
+            "Which percentiles of each command's times INFO latencystats shows. More of them make INFO longer; nothing \
+             else depends on it.";
         loglevel("loglevel"): LogLevel = "notice", "", Range::OneOf(LogLevel::WORDS), mutable,
             "The least important lines that are logged to standard error. debug logs each exchange between nodes and \
              slows a busy node down; warning logs only what needs someone's attention.";

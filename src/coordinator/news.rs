@@ -6,7 +6,7 @@
 //!   subscriber in the order of the calls.
 //! - At most once, as in Redis: a member that cannot be reached, or whose link is full, does not get the message.
 //!   Nothing is kept for later, and nothing is sent twice.
-//! - A member that does not answer within [`PATIENCE`] counts no receivers.
+//! - A member that does not answer within `request-timeout-ms` counts no receivers. The message itself waits for nothing.
 
 use super::Coordinator;
 use crate::message::publish::{Published, Subscribed, Survey, read_surveyed};
@@ -15,11 +15,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How long the count of receivers may take. The message itself does not wait.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What knows this node's subscribers. Its methods are called on the links' tasks and must not block.
 pub trait Newsroom: Send + Sync {
@@ -81,13 +77,13 @@ impl Coordinator {
 
     /// Sends a question to every other member that can be reached, now; gives the answers to come.
     fn ask_others(&self, body: impl Fn() -> Vec<u8>) -> Vec<oneshot::Receiver<Option<Bytes>>> {
-        let view = self.view();
+        let (view, patience) = (self.view(), self.request_timeout());
         let others = view.nodes.iter().filter(|node| node.is_reachable()).filter_map(|node| node.link.as_ref());
         others
             .map(|link| {
                 let (sender, receiver) = oneshot::channel();
                 // Nobody may be waiting for the answer any more.
-                link.call(body(), PATIENCE, Box::new(move |answer| drop(sender.send(answer.ok()))));
+                link.call(body(), patience, Box::new(move |answer| drop(sender.send(answer.ok()))));
                 receiver
             })
             .collect()

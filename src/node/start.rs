@@ -4,7 +4,7 @@ use super::listen::{ListenError, listen};
 use super::logging::LogHandle;
 use super::{COUNTS_FILE, FLUSHES_FILE, Node, TREES_FILE};
 use crate::causality::Hlc;
-use crate::command::{Apply, Server};
+use crate::command::{Apply, Server, latency};
 use crate::config::{AppendFsync, Config, Conflict as ConfiguredConflict, StorageEngine};
 use crate::coordinator::Coordinator;
 use crate::coordinator::service::Desk;
@@ -138,6 +138,7 @@ impl Node {
         tasks.push(tokio::spawn(exchange::run(membership.clone(), settler, replica.clone(), pace.clone())));
         let apply = apply_settings(coordinator.clone(), pace, log);
         let server = Server::new(coordinator.clone(), config, file, apply);
+        tasks.push(tokio::spawn(latency::watch_log(server.clone())));
         let door = Door::open(clients, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }

@@ -180,6 +180,9 @@ pub struct Clients {
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// Who is subscribed to what.
     pub subscriptions: RwLock<Register<Arc<Client>>>,
+    /// Who watches all commands, by id.
+    monitors: RwLock<BTreeMap<u64, Arc<Client>>>,
+    watched: AtomicBool,
 }
 
 impl Clients {
@@ -231,6 +234,16 @@ impl Clients {
         self.open.lock().values().cloned().collect()
     }
 
+    /// Whether anybody watches all commands: one look at a byte.
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Calls `each` for everyone who watches all commands.
+    pub fn monitors(&self, each: impl FnMut(&Arc<Client>)) {
+        self.monitors.read().values().for_each(each);
+    }
+
     /// How many are here.
     pub fn count(&self) -> usize {
         self.open.lock().len()
@@ -248,6 +261,24 @@ impl Entry {
     /// The client, to keep beyond the borrow.
     pub fn share(&self) -> Arc<Client> {
         self.client.clone()
+    }
+
+    /// Watches all commands from now on; gives how much had been left for it before.
+    pub fn watch(&self) -> u64 {
+        let mut monitors = self.clients.monitors.write();
+        monitors.insert(self.client.id, self.client.clone());
+        self.clients.watched.store(true, Ordering::Relaxed);
+        self.client.is_monitor.store(true, Ordering::Relaxed);
+        self.client.outgoing.come()
+    }
+
+    /// Watches no longer; gives how much had been left for it before.
+    pub fn unwatch(&self) -> u64 {
+        let mut monitors = self.clients.monitors.write();
+        monitors.remove(&self.client.id);
+        self.clients.watched.store(!monitors.is_empty(), Ordering::Relaxed);
+        self.client.is_monitor.store(false, Ordering::Relaxed);
+        self.client.outgoing.come()
     }
 
     /// Changes its subscriptions: what `change` gives, how many it then has, and how much had been left for it before.
@@ -277,6 +308,9 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if self.client.is_subscribed() {
             self.clients.subscriptions.write().leave(self.client.id);
+        }
+        if self.client.is_monitor.load(Ordering::Relaxed) {
+            self.unwatch();
         }
         self.clients.open.lock().remove(&self.client.id);
     }
@@ -313,6 +347,21 @@ mod tests {
         assert_eq!((counts, come, entry.is_subscribed()), ([1, 0, 0], 0, true));
         drop(entry);
         assert_eq!(clients.subscriptions.read().clients(), 0);
+    }
+
+    #[test]
+    fn nobody_watches_once_the_last_monitor_has_left() {
+        let clients = Clients::new();
+        let (one, other) = (enter(&clients, 2).unwrap(), enter(&clients, 2).unwrap());
+        one.watch();
+        other.watch();
+        one.unwatch();
+        assert!(clients.is_watched());
+        let mut ids = Vec::new();
+        clients.monitors(|client| ids.push(client.id));
+        assert_eq!(ids, [other.id]);
+        drop(other);
+        assert!(!clients.is_watched());
     }
 
     #[tokio::test]

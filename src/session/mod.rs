@@ -151,7 +151,9 @@ impl Session {
             let (_, counts, come) = self.client.resubscribe(|register, client| register.leave(client.id));
             (self.subscriptions, self.after) = (counts, come);
         }
-        self.is_monitor = false;
+        if std::mem::take(&mut self.is_monitor) {
+            self.after = self.client.unwatch();
+        }
     }
 
     /// Takes one reply off: whether the command that starts now is to be answered.

@@ -61,6 +61,8 @@ pub(super) struct Counters {
     commit_keys_most: AtomicU64,
     syncs: AtomicU64,
     sync_last_us: AtomicU64,
+    /// The longest since somebody took it.
+    pub sync_most_us: AtomicU64,
     number: AtomicU64,
     disk_bytes: AtomicU64,
     hints: AtomicU64,
@@ -132,5 +134,6 @@ impl Counters {
         self.durable_number.store(number, Ordering::Release);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.sync_last_us.store(took.as_micros() as u64, Ordering::Relaxed);
+        self.sync_most_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
     }
 }

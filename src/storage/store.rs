@@ -271,6 +271,11 @@ impl Store {
         let _ = self.core.on_reopened.set(told);
     }
 
+    /// How long the longest fsync took since this was last asked, in microseconds.
+    pub fn take_sync_most_us(&self) -> u64 {
+        self.core.counters.sync_most_us.swap(0, Ordering::Relaxed)
+    }
+
     /// What the store has done and is doing.
     pub fn stats(&self) -> StoreStats {
         StoreStats {

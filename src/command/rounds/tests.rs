@@ -163,7 +163,7 @@ impl House for Fake {
         self.answers[number] = Some(reply);
     }
 
-    async fn run(&self, operations: Vec<Operation>) -> Vec<Outcome> {
+    async fn run(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
         self.rounds.lock().push(operations.len());
         let mut store = self.store.lock();
         let run_one = |operation: Operation| match operation.act {
@@ -193,7 +193,7 @@ impl House for Fake {
         operations.into_iter().map(run_one).collect()
     }
 
-    async fn wait(&self, waiting: Waiting) -> Option<Reply> {
+    async fn wait(&mut self, waiting: Waiting) -> Option<Reply> {
         Some(waiting.await)
     }
 

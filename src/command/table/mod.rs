@@ -28,6 +28,7 @@ mod scan;
 mod server;
 mod strings;
 mod substrings;
+mod watching;
 
 use super::Asked;
 use super::step::Step;
@@ -170,6 +171,7 @@ const GROUPS: &[&[Command]] = &[
     connection::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,
+    watching::COMMANDS,
     cluster::COMMANDS,
     dynamis::COMMANDS,
 ];
