@@ -4,7 +4,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::info::number as info;
 use crate::harness::resp::Connection;
 use crate::harness::wait;
-use std::io::{ErrorKind, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,6 +34,39 @@ fn a_client_that_does_not_read_is_stopped() {
     let grown_mib = cluster.nodes[0].resident_kib().saturating_sub(before_kib) / 1024;
     assert!(grown_mib < 400, "{grown_mib} MiB more for one client that does not read");
     assert_eq!(cluster.connect(0).ask(&["GET", "large"]).text(), value);
+}
+
+/// A client whose pipeline of small values turns into one of large ones: the node has a bounded number of them in memory, also
+/// right after a start, when it has not seen any yet.
+#[test]
+fn a_pipeline_that_turns_to_large_values_is_held_a_few_at_a_time() {
+    let mut cluster = Cluster::single(&[]);
+    let value = "v".repeat(4 * MIB);
+    cluster.connect(0).ask(&["SET", "large", &value]);
+    cluster.connect(0).ask(&["SET", "small", "v"]);
+    for killed in [false, true] {
+        if killed {
+            // What is remembered of a value's size is a second old at most.
+            std::thread::sleep(Duration::from_secs(2));
+            cluster.nodes[0].kill9();
+            cluster.nodes[0].restart();
+        }
+        let before_kib = cluster.nodes[0].resident_kib();
+        let mut stream = TcpStream::connect(cluster.nodes[0].address).expect("the node takes connections");
+        let mut read = BufReader::new(stream.try_clone().expect("a socket can be shared"));
+        let mut pass = |bytes: usize| {
+            std::io::copy(&mut (&mut read).take(bytes as u64), &mut std::io::sink()).expect("it answers")
+        };
+        // Until batches are as large as they get.
+        for _ in 0..8 {
+            stream.write_all("GET small\r\n".repeat(1024).as_bytes()).expect("it is taken");
+            pass(1024 * "$1\r\nv\r\n".len());
+        }
+        stream.write_all("GET large\r\n".repeat(600).as_bytes()).expect("it is taken");
+        pass(MIB);
+        let grown_mib = cluster.nodes[0].resident_kib().saturating_sub(before_kib) / 1024;
+        assert!(grown_mib < 300, "{grown_mib} MiB for 600 reads of 4 MiB (after a crash: {killed})");
+    }
 }
 
 /// One client's pipeline: a few hundred writes at a time.

@@ -27,6 +27,9 @@ use tokio::sync::watch;
 /// Replies are written when they have grown to so many bytes, and at the end of a batch.
 const WRITE_AT_BYTES: usize = 1024 * 1024;
 
+/// A value of this size counts as large; see [`super::pace`].
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// A reply buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 64 * 1024;
 
@@ -159,7 +162,11 @@ impl Connection {
         self.requests.clear();
         self.gate.set_authenticated(self.session.authenticated);
         // What a stranger may send depends on the request before: logged in or not.
-        let most = if self.session.authenticated { self.pace.requests() } else { 1 };
+        let most = if self.session.authenticated {
+            self.pace.requests(self.server.coordinator.replica().store().largest_record_bytes())
+        } else {
+            1
+        };
         let mut bytes = 0;
         while self.requests.len() < most && bytes < BATCH_BYTES_MAX {
             let Some(request) = self.gate.next(&mut self.input).map_err(Ended::Broken)? else { return Ok(false) };
@@ -203,6 +210,12 @@ impl Connection {
             let before = self.output.len();
             reply.encode(protocol, &mut self.output);
             bytes += self.output.len() - before;
+            if let Reply::Bulk(value) = &reply
+                && value.len() > LARGE_BYTES
+            {
+                // It may have come from another node.
+                self.server.coordinator.replica().store().note_record_bytes(value.len());
+            }
             if self.output.len() >= WRITE_AT_BYTES {
                 self.flush().await?;
             }

@@ -14,6 +14,7 @@ use super::commit::{Committer, Outcomes};
 use super::engine::{Engine, Space};
 use super::error::StorageError;
 use super::home::Home;
+use super::largest::Largest;
 use super::mark::BatchMark;
 use super::others::OthersUnderWay;
 use super::overlay::Overlay;
@@ -32,6 +33,7 @@ pub(super) struct Core {
     pub overlay: Overlay,
     pub others: OthersUnderWay,
     pub cache: RecordCache,
+    pub largest: Largest,
     pub counters: Counters,
     pub synced: Notify,
     pub disk_full: AtomicBool,
@@ -58,6 +60,7 @@ impl Core {
         hints: u64,
     ) -> Core {
         let core = Core {
+            largest: Largest::open(home.as_deref()),
             engine,
             home,
             overlay: Overlay::new(),
@@ -92,6 +95,7 @@ impl Core {
             return Ok(Some(record));
         }
         let record = self.engine.get(Space::Objects, key)?;
+        self.largest.note(record.as_ref().map_or(0, Bytes::len));
         if let Some(record) = record.as_ref().filter(|_| self.cache.is_on()) {
             let key = Bytes::copy_from_slice(key);
             self.overlay.unchanged(&key, sign, || self.cache.put(&key, Some(record)));
@@ -239,6 +243,9 @@ impl Core {
     /// Notes the engine's size and whether the disk still has room.
     pub(super) fn look_at_disk(&self) {
         self.counters.note_disk_bytes(self.engine.disk_bytes());
+        if let Some(home) = &self.home {
+            self.largest.save(home);
+        }
         let Some(free) = self.home.as_ref().and_then(|home| home.free_bytes()) else { return };
         self.free_bytes.store(free, Ordering::Relaxed);
         let floor = self.free_bytes_min.load(Ordering::Relaxed);

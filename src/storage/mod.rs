@@ -35,6 +35,7 @@ pub mod mark;
 pub mod home;
 pub mod batch;
 mod cache;
+mod largest;
 mod others;
 mod overlay;
 mod queue;

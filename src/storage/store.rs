@@ -160,7 +160,9 @@ impl Store {
             Edit::Put(value) => Some(value),
             Edit::Remove => None,
         };
-        batch.parts.touch(key.clone(), value.as_ref().map_or(0, Bytes::len));
+        let bytes = value.as_ref().map_or(0, Bytes::len);
+        core.largest.note(bytes);
+        batch.parts.touch(key.clone(), bytes);
         core.overlay.put(key, value);
         drop(locked);
         Ok(answer)
@@ -197,6 +199,16 @@ impl Store {
     /// [`Fsync`] says.
     pub fn submit(&self, mut batch: Batch, sync: bool, done: Done) {
         self.core.submit(std::mem::take(&mut batch.parts), sync, done);
+    }
+
+    /// The size of the largest record ever seen here, or more; small ones are not told apart.
+    pub fn largest_record_bytes(&self) -> u64 {
+        self.core.largest.bytes()
+    }
+
+    /// A record of this size was seen that does not lie here.
+    pub fn note_record_bytes(&self, bytes: usize) {
+        self.core.largest.note(bytes);
     }
 
     /// Back-pressure: waits while more bytes are on their way than [`StoreSettings::queued_bytes_max`].
