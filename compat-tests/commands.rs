@@ -6,6 +6,7 @@
 mod bits;
 mod counters;
 mod described;
+mod dump;
 mod dynamis;
 mod keyspace;
 mod pubsub;
@@ -13,6 +14,7 @@ mod scan;
 mod server;
 mod substrings;
 mod tables;
+mod transfer;
 mod watching;
 
 use crate::harness::cluster::Cluster;
@@ -72,6 +74,18 @@ fn counters() {
     hold(&[counters::COUNTERS, counters::COUNTERS_EXPIRY, counters::COUNTERS_ERRORS, counters::FLOATS]);
 }
 
+/// RENAME, RENAMENX, COPY and MOVE answer as in Redis 7.
+#[test]
+fn keys_that_move() {
+    hold(&[transfer::RENAME, transfer::COPY, transfer::MOVE]);
+}
+
+/// DUMP gives and RESTORE takes Redis's own bytes; OBJECT answers as in Redis 7.
+#[test]
+fn dump_restore_and_object() {
+    hold(&[dump::PARCELS, dump::RESTORE, dump::OBJECT]);
+}
+
 /// DEL, UNLINK, EXISTS, TOUCH, TYPE, FLUSHDB, FLUSHALL and all commands about expiry answer as in Redis 7.
 #[test]
 fn keys() {
@@ -103,6 +117,10 @@ fn forwarded_commands() {
         counters::COUNTERS_EXPIRY,
         counters::COUNTERS_ERRORS,
         counters::FLOATS,
+        transfer::RENAME,
+        transfer::COPY,
+        transfer::MOVE,
+        dump::RESTORE,
         keyspace::KEYS,
         keyspace::FLUSH,
         keyspace::EXPIRY,

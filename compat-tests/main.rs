@@ -15,6 +15,7 @@ mod faults;
 mod flush;
 mod handoff;
 mod harness;
+mod moving;
 mod overload;
 mod paper;
 mod protocol;

@@ -10,6 +10,7 @@
 
 pub mod target;
 
+use crate::key::DATABASES;
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 
@@ -38,6 +39,14 @@ pub fn is(word: &[u8], option: &str) -> bool {
 /// [`parse_integer`], or Redis's error.
 pub fn integer(word: &[u8]) -> Result<i64, Reply> {
     parse_integer(word).ok_or_else(|| Reply::error("ERR value is not an integer or out of range"))
+}
+
+/// Reads the index of a database.
+pub fn database(word: &[u8]) -> Result<u8, Reply> {
+    let index = i32::try_from(integer(word)?)
+        .map_err(|_| Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647"))?;
+    let database = u8::try_from(index).ok().filter(|index| *index < DATABASES);
+    database.ok_or_else(|| Reply::error("ERR DB index is out of range"))
 }
 
 /// Reads a quorum for one request: between 1 and `copies`, the database's N. `name` is `R` or `W`.

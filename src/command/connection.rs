@@ -3,10 +3,9 @@
 //! Contract: error texts are Redis's. A wrong password costs as much time as a right one. A refused HELLO changes nothing
 //! but, as in Redis, the login that came before the refusal in the same command.
 
-use super::arguments::{integer, is, syntax_error, wrong_number_of_arguments};
+use super::arguments::{database, is, syntax_error, wrong_number_of_arguments};
 use super::step::Step;
 use super::{Asked, REDIS_VERSION, done, pubsub};
-use crate::key::DATABASES;
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
 use crate::session::Session;
@@ -42,19 +41,13 @@ pub fn echo(_asked: &mut Asked, words: &[Bytes]) -> Step {
 
 /// `SELECT index`
 pub fn select(asked: &mut Asked, words: &[Bytes]) -> Step {
-    done(match integer(&words[1]) {
-        Err(reply) => reply,
-        Ok(index) if i32::try_from(index).is_err() => {
-            Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647")
-        }
-        Ok(index) => match u8::try_from(index) {
-            Ok(index) if index < DATABASES => {
-                asked.session.database = index;
-                Reply::Ok
-            }
-            _ => Reply::error("ERR DB index is out of range"),
+    done(database(&words[1]).map_or_else(
+        |error| error,
+        |index| {
+            asked.session.database = index;
+            Reply::Ok
         },
-    })
+    ))
 }
 
 /// `QUIT`

@@ -59,6 +59,11 @@ pub fn of_another_key(changed: i64, line: &str) -> Reply {
     Reply::Error(format!("NOQUORUM {changed} keys of this command were changed and stay so; of another: {line}"))
 }
 
+/// The answer to a command that is half done: what is known of the half that was done, and the line of the other.
+pub fn of_half_done(known: &str, line: &str) -> Reply {
+    Reply::Error(format!("NOQUORUM {known}: {line}"))
+}
+
 /// Whether an error line leaves a write in doubt.
 pub fn is_in_doubt(line: &str) -> bool {
     line.starts_with("NOQUORUM ")

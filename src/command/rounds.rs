@@ -14,7 +14,8 @@
 //!   keys of its first.
 //! - Commands that only add to a number ([`Act::Increment`]) run in one round, and those on one key as one operation: each
 //!   gets the number after its own amount, and a pipeline of them costs what one costs.
-//! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times.
+//! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times; one that has changed something by
+//!   then ([`Then::Committed`]) is told and goes on itself.
 //! - [`Step::Wait`] begins when everything before it is answered; nothing after it begins meanwhile.
 //! - [`Step::Start`] begins then, too; what is after it goes on at once, and its reply is waited for at the end.
 
@@ -264,7 +265,8 @@ fn of_amount(outcome: Option<&Outcome>, amount: usize) -> Outcome {
 
 /// Goes on with a task whose operations ran.
 fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes: Outcomes) -> Option<(usize, Barrier)> {
-    let raced = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Raced));
+    let begins_again = !matches!(task.then, Then::Committed(_));
+    let raced = begins_again && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Raced));
     if raced && task.attempts >= ATTEMPTS_MAX {
         house.answer(task.number, Reply::error(RACED_OUT));
         return None;

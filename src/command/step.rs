@@ -17,11 +17,13 @@ pub type Operations = SmallVec<[Operation; 1]>;
 pub type Outcomes = SmallVec<[Outcome; 1]>;
 
 /// What a command does next.
+// Nearly every step is an Ask: boxing what makes it large would cost each of them an allocation.
+#[allow(clippy::large_enum_variant)]
 pub enum Step {
     /// It is done.
     Reply(Reply),
-    /// Run these operations, then go on with their outcomes. An [`Outcome::Raced`] never reaches [`Then`]: the runner
-    /// starts the whole command again instead.
+    /// Run these operations, then go on with their outcomes. An [`Outcome::Raced`] reaches no [`Then`] but
+    /// [`Then::Committed`]: the runner starts the whole command again instead.
     Ask(Operations, Then),
     /// Something of the whole cluster or of time (WAIT, DBSIZE, DYN.EXPLAIN …). Runs after all earlier commands of the
     /// connection have been answered; nothing later is started meanwhile.
@@ -40,6 +42,9 @@ pub enum Then {
     Plain(fn(Outcomes, u64) -> Step),
     /// With what the command remembers.
     With(Box<dyn FnOnce(Outcomes, u64) -> Step + Send>),
+    /// With what the command remembers, and with every outcome, [`Outcome::Raced`] included: it has changed something
+    /// already, so it must not begin again, and says itself how it goes on.
+    Committed(Box<dyn FnOnce(Outcomes, u64) -> Step + Send>),
 }
 
 impl Then {
@@ -47,7 +52,7 @@ impl Then {
     pub fn run(self, outcomes: Outcomes, now_ms: u64) -> Step {
         match self {
             Then::Plain(then) => then(outcomes, now_ms),
-            Then::With(then) => then(outcomes, now_ms),
+            Then::With(then) | Then::Committed(then) => then(outcomes, now_ms),
         }
     }
 }

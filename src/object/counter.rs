@@ -80,9 +80,14 @@ impl Object {
     /// Every value that none of the others replaces, in the order of their dots; counter siblings as one, at the place of
     /// the last.
     pub fn shown_values(&self, now_ms: u64) -> impl Iterator<Item = Bytes> {
+        self.shown_siblings(now_ms).map(|(_, value)| value)
+    }
+
+    /// The siblings of [`Object::shown_values`], each with its value.
+    pub fn shown_siblings(&self, now_ms: u64) -> impl Iterator<Item = (&Sibling, Bytes)> {
         let last_counter = self.live(now_ms).filter(|sibling| sibling.counter).last().map(|sibling| sibling.dot);
         let shown = move |sibling: &&Sibling| !sibling.counter || Some(sibling.dot) == last_counter;
-        self.live(now_ms).filter(shown).filter_map(move |sibling| self.value_of(sibling, now_ms))
+        self.live(now_ms).filter(shown).filter_map(move |sibling| Some((sibling, self.value_of(sibling, now_ms)?)))
     }
 
     fn value_of(&self, sibling: &Sibling, now_ms: u64) -> Option<Bytes> {

@@ -41,6 +41,14 @@ impl Target {
         asked.operation(key, Act::Get).map(Target::of)
     }
 
+    /// The key a client named, in another database than its own.
+    pub fn in_database(asked: &mut Asked, database: u8, key: &Bytes) -> Result<Target, Reply> {
+        let here = std::mem::replace(&mut asked.session.database, database);
+        let target = Target::named(asked, key);
+        asked.session.database = here;
+        target
+    }
+
     /// The key, with its database.
     pub fn key(&self) -> &StorageKey {
         &self.key

@@ -21,6 +21,7 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod counters;
+mod dump;
 mod dynamis;
 mod keys;
 mod pubsub;
@@ -28,6 +29,7 @@ mod scan;
 mod server;
 mod strings;
 mod substrings;
+mod transfer;
 mod watching;
 
 use super::Asked;
@@ -168,6 +170,8 @@ const GROUPS: &[&[Command]] = &[
     bitmap::COMMANDS,
     keys::COMMANDS,
     scan::COMMANDS,
+    transfer::COMMANDS,
+    dump::COMMANDS,
     connection::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,
