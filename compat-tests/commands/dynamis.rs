@@ -7,7 +7,7 @@ pub const PROMISED: &str = "ping echo hello auth select quit reset command clien
     incr decr incrby decrby incrbyfloat \
     setex psetex getset getdel getex mget mset del unlink exists touch strlen type ttl pttl expiretime pexpiretime expire \
     pexpire expireat pexpireat persist cluster wait scan keys randomkey append getrange substr setrange lcs msetnx \
-    rename renamenx copy move dump restore object \
+    rename renamenx copy move swapdb dump restore object \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro dyn.get dyn.set dyn.del dyn.explain dyn.quorum dyn.database dyn.ring \
     subscribe unsubscribe psubscribe punsubscribe ssubscribe sunsubscribe publish spublish pubsub monitor slowlog latency \
     dyn.members";
@@ -63,6 +63,7 @@ pub const ROWS: &[Row] = &[
     ("DYN.DATABASE 3 R 2 SLOPPY yes CONFLICT siblings", "+OK"),
     ("DYN.EXPLAIN", "-ERR wrong number of arguments for 'dyn.explain' command"),
     ("DYN.EXPLAIN d", "*"),
+    ("SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"),
     ("DYN.RING", "*"),
     ("DYN.MEMBERS", "*"),
 ];

@@ -39,4 +39,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs(COST)
         .help("1.0.0", "Brings what a key holds to another database: not one step for other clients.")
         .takes_arguments(&[KEY, integer("db")]),
+    command("swapdb", 3, WRITE | FAST, Group::Server, transfer::swapdb)
+        .categories(&["keyspace", "dangerous"])
+        .help("4.0.0", "Answers that databases are not swapped, as a Redis Cluster does.")
+        .takes_arguments(&[integer("index1"), integer("index2")]),
 ];
