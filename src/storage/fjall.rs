@@ -4,7 +4,7 @@
 //! sorted out to disk behind everybody's back.
 //!
 //! # Choices
-//! - Memtables of 16 MiB and a journal of 128 MiB at most: a rotation stalls the writer, and start-up replays the journal.
+//! - Memtables of about 16 MiB, of another size on each node, and a journal of 128 MiB at most: a rotation stalls the writer, and start-up replays the journal.
 //! - Keys and values go in and come out as copies: fjall would else keep whole network buffers, or callers whole blocks.
 //! - What fjall throws away is dropped, and the journal written out ahead of a sync, on a thread of ours ([`janitor`]).
 //! - Scans read from a snapshot, since a plain range of fjall's is not isolated.
@@ -49,6 +49,14 @@ impl Default for FjallSettings {
             journal_bytes_max: 128 * MIB,
             worker_threads: 1,
         }
+    }
+}
+
+impl FjallSettings {
+    /// Memtables up to a quarter larger or smaller, by a node's number: nodes that hold the same copies fill theirs at one
+    /// pace, and would else all stall at one moment, with nobody left to answer at W.
+    pub fn staggered(self, node: u8) -> FjallSettings {
+        FjallSettings { memtable_bytes: self.memtable_bytes * (48 + u64::from(node) % 33) / 64, ..self }
     }
 }
 
@@ -180,6 +188,13 @@ mod tests {
         assert_eq!(engine.get(Space::Hints, b"a").unwrap().as_deref(), Some(&b"h"[..]));
         assert_eq!(engine.get(Space::Meta, b"a").unwrap(), None);
         assert!(engine.disk_bytes() > 0);
+    }
+
+    #[test]
+    fn nodes_memtables_differ_by_a_quarter_at_most() {
+        let sizes: std::collections::BTreeSet<u64> =
+            (0..=255).map(|node| FjallSettings::default().staggered(node).memtable_bytes).collect();
+        assert_eq!((sizes.first(), sizes.last(), sizes.len()), (Some(&(12 * MIB)), Some(&(20 * MIB)), 33));
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let (engine, lasting): (Arc<dyn Engine>, bool) = match settings.engine {
         EngineChoice::Fjall(fjall) => {
             let folder = home.engine_folder();
+            let fjall = fjall.staggered(home.node_id().0[0]);
             let engine = open_fjall(&folder, &fjall)?;
             let again = move || open_fjall(&folder, &fjall).map_err(|error| error.to_string());
             (Arc::new(Reopenable::new(engine, Box::new(again))), true)
