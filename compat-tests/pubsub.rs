@@ -1,7 +1,7 @@
 //! Channels over several nodes: a message published anywhere is heard everywhere, in order, and nobody who does not listen
 //! any more costs the others anything.
 
-use crate::harness::clients::redis_cli;
+use crate::harness::clients::{node, python, redis_cli};
 use crate::harness::cluster::Cluster;
 use crate::harness::resp::{Connection, Value, request};
 use crate::harness::wait;
@@ -309,4 +309,17 @@ fn redis_cli_listens_and_publishes() {
     cluster.connect(1).done("CLIENT KILL TYPE pubsub");
     let said = listening.join().expect("redis-cli ran").output;
     assert!(said.starts_with("subscribe\nnews\n1\nmessage\nnews\nhello\n"), "{said}");
+}
+
+/// The libraries' own listeners: redis-py, ioredis and node-redis, in both protocols, at and from every node.
+#[test]
+fn libraries_listen_and_publish() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses: Vec<String> = cluster.nodes.iter().map(|node| node.address.to_string()).collect();
+    for protocol in ["2", "3"] {
+        let arguments: Vec<&str> = [protocol].into_iter().chain(addresses.iter().map(String::as_str)).collect();
+        python("listen.py", &arguments);
+        node("ioredis-listen.mjs", &arguments);
+        node("node-redis-listen.mjs", &arguments);
+    }
 }
