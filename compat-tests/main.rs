@@ -5,6 +5,7 @@
 
 mod clients;
 mod clocks;
+mod cluster_view;
 mod commands;
 mod dev_cluster;
 mod detection;

@@ -17,7 +17,7 @@
 //! hands     world → storage (fjall) → peer (tokio)      clock, chance, disk and wire; decide nothing
 //! ───────── below this line: no tokio, no files, no clock, no printing ─────────
 //! machines  merkle, message, gossip, quorum, walk,      event + now → effects
-//!           handoff, budget, settling
+//!           handoff, budget, settling, listing
 //! words     key, causality, policy, object, ring        values and their laws
 //! ground    codec, glob, config                         no Dynamo idea in here
 //! ```
@@ -44,6 +44,7 @@ pub mod walk;
 pub mod handoff;
 pub mod budget;
 pub mod settling;
+pub mod listing;
 
 pub mod world;
 pub mod storage;

@@ -258,7 +258,7 @@ fn cluster_commands_describe_three_nodes() {
     let mine = nodes.lines().find(|line| line.starts_with(&id)).expect("this node is among the nodes");
     assert!(mine.contains("myself,master - "), "{mine}");
     for (node, line) in cluster.nodes.iter().zip(1..) {
-        let place = format!(" {}@{}", node.address, node.bus.port());
+        let place = format!(" {}@{}", node.view, node.bus.port());
         assert!(nodes.contains(&place), "node {line} is not listed as{place}: {nodes}");
     }
     let shards = ask3(&cluster).done("CLUSTER SHARDS");

@@ -59,15 +59,15 @@ impl Cluster {
     pub fn prepared(count: usize, settings: &[(&str, &str)], network: Option<Network>) -> Cluster {
         let permit = Permit::take(count);
         let home = tempfile::Builder::new().prefix("dynamis-test-").tempdir().expect("a directory for the test");
-        let places: Vec<(SocketAddr, SocketAddr)> = (0..count).map(|node| place(network.as_ref(), node)).collect();
-        let seeds: Vec<String> = places.iter().map(|(_, bus)| bus.to_string()).collect();
+        let places: Vec<Place> = (0..count).map(|node| place(network.as_ref(), node)).collect();
+        let seeds: Vec<String> = places.iter().map(|place| place.bus.to_string()).collect();
         let seeds = if count > 1 { seeds.join(",") } else { String::new() };
-        let nodes = places.iter().enumerate().map(|(at, (address, bus))| {
-            let mut own = flags(*address, *bus, network.is_some());
+        let nodes = places.iter().enumerate().map(|(at, place)| {
+            let mut own = flags(place, network.is_some());
             own.push(("seeds".to_owned(), seeds.clone()));
-            own.extend(settings.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+            overlay(&mut own, settings);
             let namespace = network.as_ref().map(|network| network.namespace(at));
-            Node::new(*address, *bus, &home.path().join(format!("node-{at}")), own, namespace)
+            Node::new(place.address, place.view, place.bus, &home.path().join(format!("node-{at}")), own, namespace)
         });
         Cluster { nodes: nodes.collect(), network, home, _permit: permit }
     }
@@ -75,11 +75,12 @@ impl Cluster {
     /// One more node, not running yet, with the seeds given.
     pub fn add(&mut self, seeds: &str, settings: &[(&str, &str)]) -> &mut Node {
         let at = self.nodes.len();
-        let (address, bus) = place(None, at);
-        let mut own = flags(address, bus, false);
+        let place = place(None, at);
+        let mut own = flags(&place, false);
         own.push(("seeds".to_owned(), seeds.to_owned()));
-        own.extend(settings.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-        self.nodes.push(Node::new(address, bus, &self.home.path().join(format!("node-{at}")), own, None));
+        overlay(&mut own, settings);
+        let home = self.home.path().join(format!("node-{at}"));
+        self.nodes.push(Node::new(place.address, place.view, place.bus, &home, own, None));
         &mut self.nodes[at]
     }
 
@@ -126,9 +127,10 @@ impl Cluster {
         self.nodes[at].connect()
     }
 
-    /// The node whose client address is this.
+    /// The node whose client address, or the address of its cluster view, is this.
     pub fn node_at(&self, address: &str) -> usize {
-        let found = self.nodes.iter().position(|node| node.address.to_string() == address);
+        let is = |node: &Node| [node.address, node.view].iter().any(|own| own.to_string() == address);
+        let found = self.nodes.iter().position(is);
         found.unwrap_or_else(|| panic!("no node has the address {address}"))
     }
 
@@ -163,27 +165,40 @@ pub fn members_of(members: &Value) -> Vec<(String, bool)> {
 }
 
 /// The flags that say where a node is.
-fn flags(address: SocketAddr, bus: SocketAddr, apart: bool) -> Vec<(String, String)> {
-    let mut flags = vec![("port", address.port().to_string()), ("cluster-port", bus.port().to_string())];
+fn flags(place: &Place, apart: bool) -> Vec<(String, String)> {
+    let mut flags = vec![
+        ("port", place.address.port().to_string()),
+        ("cluster-view-port", place.view.port().to_string()),
+        ("cluster-port", place.bus.port().to_string()),
+    ];
     if apart {
         flags.push(("bind", "0.0.0.0".to_owned()));
-        flags.push(("cluster-announce-ip", address.ip().to_string()));
+        flags.push(("cluster-announce-ip", place.address.ip().to_string()));
     }
     flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Where the next node lives: address for clients and for the bus.
-fn place(network: Option<&Network>, node: usize) -> (SocketAddr, SocketAddr) {
-    match network {
-        Some(network) => {
-            let ip = network.address(node);
-            (SocketAddr::from((ip, 6379)), SocketAddr::from((ip, 16379)))
-        }
-        None => {
-            let ip = Ipv4Addr::LOCALHOST;
-            (SocketAddr::from((ip, free_port())), SocketAddr::from((ip, free_port())))
-        }
-    }
+/// Lays a test's settings over the flags a node has anyway.
+fn overlay(own: &mut Vec<(String, String)>, settings: &[(&str, &str)]) {
+    own.retain(|(name, _)| settings.iter().all(|(given, _)| given != name));
+    own.extend(settings.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+}
+
+/// Where a node lives: its addresses for clients, for cluster clients, and for other nodes.
+struct Place {
+    address: SocketAddr,
+    view: SocketAddr,
+    bus: SocketAddr,
+}
+
+/// Where the next node lives.
+fn place(network: Option<&Network>, node: usize) -> Place {
+    let (ip, [port, view, bus]) = match network {
+        Some(network) => (network.address(node), [6379, 7379, 16379]),
+        None => (Ipv4Addr::LOCALHOST, std::array::from_fn(|_| free_port())),
+    };
+    let at = |port: u16| SocketAddr::from((ip, port));
+    Place { address: at(port), view: at(view), bus: at(bus) }
 }
 
 /// A port of 127.0.0.1 that nobody listens on, and that no other test of this process was given.

@@ -19,6 +19,8 @@ const LOG_BYTES_SHOWN: u64 = 6000;
 pub struct Node {
     /// Where its clients come in.
     pub address: SocketAddr,
+    /// Where cluster clients come in.
+    pub view: SocketAddr,
     /// Where other nodes come in.
     pub bus: SocketAddr,
     /// Its directory.
@@ -42,6 +44,7 @@ impl Node {
     /// A node that is not running yet.
     pub fn new(
         address: SocketAddr,
+        view: SocketAddr,
         bus: SocketAddr,
         home: &Path,
         settings: Vec<(String, String)>,
@@ -49,7 +52,7 @@ impl Node {
     ) -> Node {
         let (dir, log) = (home.to_path_buf(), home.with_extension("log"));
         let environment = Vec::new();
-        Node { address, bus, dir, log, settings, namespace, environment, file: None, clock: None, process: None }
+        Node { address, view, bus, dir, log, settings, namespace, environment, file: None, clock: None, process: None }
     }
 
     /// Starts the process; does not wait for it.
@@ -97,6 +100,11 @@ impl Node {
         self.try_connect().unwrap_or_else(|error| panic!("{} refuses: {error}", self.address))
     }
 
+    /// A new connection to its cluster view; panics when it is refused.
+    pub fn connect_view(&self) -> Connection {
+        Connection::open(self.view).unwrap_or_else(|error| panic!("{} refuses: {error}", self.view))
+    }
+
     /// A new connection.
     pub fn try_connect(&self) -> std::io::Result<Connection> {
         Connection::open(self.address)
@@ -125,9 +133,19 @@ impl Node {
         self.signal(Signal::KILL);
     }
 
+    /// SIGTERM; does not wait. [`Node::stopped`] collects it.
+    pub fn tell_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGTERM, and waits until it is gone; gives its exit status.
     pub fn sigterm(&mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
+        self.tell_to_stop();
+        self.stopped()
+    }
+
+    /// Waits until it is gone after [`Node::tell_to_stop`]; gives its exit status.
+    pub fn stopped(&mut self) -> ExitStatus {
         let process = self.process.as_mut().expect("the node runs");
         wait::until("the node ends after SIGTERM", 20, || process.try_wait().is_ok_and(|status| status.is_some()));
         self.ended()

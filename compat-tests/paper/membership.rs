@@ -111,7 +111,7 @@ fn seeds_prevent_logical_partitions() {
 #[test]
 fn the_dead_are_routed_round() {
     let mut cluster = Cluster::start(3, &[]);
-    let dead = cluster.nodes[1].address;
+    let dead = cluster.nodes[1].view;
     let masters = |cluster: &Cluster| -> Vec<String> {
         let slots = cluster.connect(0).done("CLUSTER SLOTS");
         let master = |range: &crate::harness::resp::Value| {

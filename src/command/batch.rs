@@ -6,6 +6,7 @@
 //!
 //! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
 
+use super::face;
 use super::failure;
 use super::laps::{Laps, Moment};
 use super::record::{self, Ran};
@@ -18,7 +19,7 @@ use crate::message::operation::{Operation, Outcome};
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
-use crate::session::{Scope, Session};
+use crate::session::{Face, Scope, Session};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,7 +56,10 @@ pub async fn run<P: Presence + Sync>(
     let now_ms = server.coordinator.now_ms();
     let mut batch = Batch::new(server, session, requests, presence, now_ms, laps);
     let is_here = rounds::run(&mut batch).await;
-    let Batch { slots, mut laps, .. } = batch;
+    let Batch { mut slots, mut laps, .. } = batch;
+    if session.face == Face::ClusterView {
+        slots.iter_mut().for_each(Slot::tell_in_cluster_words);
+    }
     let took_us = laps.read();
     count(server, &slots, took_us, &laps);
     record::keep(server, session, took_us, ran(&slots, requests, &laps));
@@ -88,9 +92,15 @@ struct Slot {
     scope: Scope,
     silent: bool,
     rejected: bool,
+    /// On the cluster view: why it is not run here.
+    refusal: Option<Box<Reply>>,
 }
 
 impl Slot {
+    fn tell_in_cluster_words(&mut self) {
+        self.reply = self.reply.take().map(face::in_cluster_words);
+    }
+
     fn answer(self) -> Option<Answer> {
         let reply = match self.reply.filter(|_| !self.silent)? {
             Reply::Error(line) if self.sum > 0 && !self.found.is_some_and(|entry| entry.command.is(flag::READONLY)) => {
@@ -146,13 +156,19 @@ impl<'a, P> Batch<'a, P> {
     ) -> Batch<'a, P> {
         let mut slots = Vec::with_capacity(requests.len());
         let mut units = Vec::with_capacity(requests.len());
+        // Before commands are taken apart: Redis judges by all of their keys.
+        let notice = (session.face == Face::ClusterView).then(|| server.notice());
         for (slot, request) in requests.iter().enumerate() {
             let found = match table::find(&request.words) {
                 Found::Command(entry) => Some(entry),
                 Found::NoSubcommand(_) | Found::Unknown => None,
             };
+            let refusal = notice
+                .as_ref()
+                .zip(found)
+                .and_then(|(notice, entry)| face::refusal(notice, entry.command, &request.words).map(Box::new));
             let words = request.words.len();
-            if words > 2 && found.is_some_and(|entry| entry.command.adds_up()) {
+            if refusal.is_none() && words > 2 && found.is_some_and(|entry| entry.command.adds_up()) {
                 units.extend((1..words).map(|word| Unit { slot, word }));
             } else {
                 units.push(Unit { slot, word: 0 });
@@ -170,6 +186,7 @@ impl<'a, P> Batch<'a, P> {
                 scope: Scope::default(),
                 silent: false,
                 rejected: false,
+                refusal,
             });
         }
         units.iter().for_each(|unit| slots[unit.slot].left += 1);
@@ -180,7 +197,8 @@ impl<'a, P> Batch<'a, P> {
     fn dispatch(&mut self, unit: Unit) -> Step {
         let words = &self.requests[unit.slot].words[..];
         let slot = &mut self.slots[unit.slot];
-        let handler = match admit(slot.found, words, self.session) {
+        let admitted = admit(slot.found, words, self.session);
+        let handler = match admitted.and_then(|handler| slot.refusal.take().map_or(Ok(handler), |why| Err(*why))) {
             Ok(handler) => handler,
             Err(refusal) => {
                 slot.rejected = true;
@@ -432,6 +450,7 @@ mod tests {
             scope: Scope::default(),
             silent: false,
             rejected: false,
+            refusal: None,
         };
         parts.iter().for_each(|part| slot.take(part.clone(), true));
         assert_eq!(slot.left, 0);

@@ -1,35 +1,33 @@
 //! CLUSTER: the cluster as Redis Cluster's clients and tools want to see it.
 //!
-//! Contract: every member is a master of the slots it answers for first ([`super::ranges`]), and nobody is a replica, so
-//! tools that compare the nodes' answers find them equal. `cluster_state` is `ok` as long as this node runs: it
-//! coordinates whatever it is asked (availability before agreement).
+//! Contract: what SLOTS, SHARDS and NODES tell hangs on the notice board ([`super::notice`]), the same on both faces. Every
+//! member is a master of the slots it answers for first; tools that compare the nodes' answers find them equal.
+//! `cluster_state` is `ok` as long as this node runs: it coordinates whatever it is asked (availability before agreement).
+//!
+//! It refuses to change anything: who answers for what follows from the members alone.
 
-use super::ranges::{SlotRange, slot_ranges};
+use super::arguments::integer;
+use super::notice::Notice;
 use super::step::Step;
-use super::{Asked, done, help_lines};
+use super::{Asked, done, help_lines, text};
 use crate::key;
-use crate::membership::view::{Node, View};
+use crate::membership::view::Node;
 use crate::resp::reply::Reply;
+use crate::world::spawn_blocking;
 use bytes::Bytes;
-use std::fmt::Write;
 
 /// `CLUSTER INFO`
 pub fn info(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let view = asked.server.coordinator.view();
-    let ranges = slot_ranges(&view);
-    let unreachable: u32 = ranges
-        .iter()
-        .filter(|range| !is_up(&view, range.node))
-        .map(|range| u32::from(range.last) - u32::from(range.first) + 1)
-        .sum();
-    let masters = (0..view.nodes.len()).filter(|at| ranges.iter().any(|range| range.node == *at)).count();
-    let slots = u32::from(key::SLOTS);
+    let notice = asked.server.notice();
+    let view = notice.view();
+    let slots = key::SLOTS;
     done(Reply::Verbatim(format!(
-        "cluster_enabled:1\r\ncluster_state:ok\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{}\r\n\
-         cluster_slots_pfail:0\r\ncluster_slots_fail:{unreachable}\r\ncluster_known_nodes:{}\r\ncluster_size:{masters}\r\n\
-         cluster_current_epoch:{epoch}\r\ncluster_my_epoch:{epoch}\r\n",
-        slots - unreachable,
+        "cluster_enabled:1\r\ncluster_state:ok\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\n\
+         cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\n\
+         cluster_current_epoch:{epoch}\r\ncluster_my_epoch:{epoch}\r\ncluster_stats_messages_sent:0\r\n\
+         cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
         view.nodes.len(),
+        notice.masters(),
         epoch = view.epoch,
     )))
 }
@@ -37,7 +35,12 @@ pub fn info(asked: &mut Asked, _words: &[Bytes]) -> Step {
 /// `CLUSTER MYID`
 pub fn myid(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let view = asked.server.coordinator.view();
-    done(Reply::text(view.nodes[view.me].id.to_string()))
+    done(Reply::text(view.own().id.to_string()))
+}
+
+/// `CLUSTER MYSHARDID`: each member is a shard of its own.
+pub fn myshardid(asked: &mut Asked, words: &[Bytes]) -> Step {
+    myid(asked, words)
 }
 
 /// `CLUSTER KEYSLOT key`
@@ -47,74 +50,118 @@ pub fn keyslot(_asked: &mut Asked, words: &[Bytes]) -> Step {
 
 /// `CLUSTER NODES`
 pub fn nodes(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let view = asked.server.coordinator.view();
-    let ranges = slot_ranges(&view);
-    let lines = view.nodes.iter().enumerate().map(|(at, node)| node_line(&view, &ranges, at, node));
-    done(Reply::Verbatim(lines.collect()))
-}
-
-/// One line of `CLUSTER NODES`, with its line end.
-fn node_line(view: &View, ranges: &[SlotRange], at: usize, node: &Node) -> String {
-    let flags = match (at == view.me, is_up(view, at)) {
-        (true, _) => "myself,master",
-        (false, true) => "master",
-        (false, false) => "master,fail",
-    };
-    let link = if is_up(view, at) { "connected" } else { "disconnected" };
-    let mut line =
-        format!("{} {}:{}@{} {flags} - 0 0 {} {link}", node.id, node.host, node.port, node.cluster_port, view.epoch);
-    for range in ranges.iter().filter(|range| range.node == at) {
-        // Writing to a String cannot fail.
-        let _ = match range.first == range.last {
-            true => write!(line, " {}", range.first),
-            false => write!(line, " {}-{}", range.first, range.last),
-        };
-    }
-    line.push('\n');
-    line
+    done(Reply::Verbatim(asked.server.notice().nodes()))
 }
 
 /// `CLUSTER SLOTS`
 pub fn slots(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let view = asked.server.coordinator.view();
-    let shown = slot_ranges(&view).into_iter().map(|range| {
-        let node = &view.nodes[range.node];
-        let node = Reply::Array(vec![
-            Reply::text(&*node.host),
-            Reply::Integer(node.port.into()),
-            Reply::text(node.id.to_string()),
-            Reply::Array(Vec::new()),
-        ]);
-        Reply::Array(vec![Reply::Integer(range.first.into()), Reply::Integer(range.last.into()), node])
-    });
-    done(Reply::Array(shown.collect()))
+    done(Reply::Encoded(asked.server.notice().slots()))
 }
 
 /// `CLUSTER SHARDS`
 pub fn shards(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let view = asked.server.coordinator.view();
-    let ranges = slot_ranges(&view);
-    let entry = |name: &str, value| (Reply::text(name), value);
-    let shown = view.nodes.iter().enumerate().map(|(at, node)| {
-        let own = ranges.iter().filter(|range| range.node == at);
-        let slots = own.flat_map(|range| [Reply::Integer(range.first.into()), Reply::Integer(range.last.into())]);
-        let health = if is_up(&view, at) { "online" } else { "fail" };
-        let node = Reply::Map(vec![
-            entry("id", Reply::text(node.id.to_string())),
-            entry("port", Reply::Integer(node.port.into())),
-            entry("ip", Reply::text(&*node.host)),
-            entry("endpoint", Reply::text(&*node.host)),
-            entry("role", Reply::text("master")),
-            entry("replication-offset", Reply::Integer(0)),
-            entry("health", Reply::text(health)),
-        ]);
-        Reply::Map(vec![entry("slots", Reply::Array(slots.collect())), entry("nodes", Reply::Array(vec![node]))])
-    });
-    done(Reply::Array(shown.collect()))
+    done(Reply::Encoded(asked.server.notice().shards(asked.session.protocol)))
 }
 
-fn is_up(view: &View, at: usize) -> bool {
-    at == view.me || view.nodes[at].is_reachable()
+/// `CLUSTER LINKS`: this node's links to the others, those that are up.
+pub fn links(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    let view = asked.server.coordinator.view();
+    let entry = |name: &str, value| (Reply::text(name), value);
+    let number = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let up = view.nodes.iter().filter_map(|node| Some((node, node.link.as_ref().filter(|link| link.is_up())?)));
+    let links = up.map(|(node, link)| {
+        let queued_bytes = link.queued_bytes() as u64;
+        Reply::Map(vec![
+            entry("direction", Reply::text("to")),
+            entry("node", Reply::text(node.id.to_string())),
+            entry("create-time", number(node.health.link_since_ms())),
+            entry("events", Reply::text(if queued_bytes > 0 { "rw" } else { "r" })),
+            entry("send-buffer-allocated", number(queued_bytes)),
+            entry("send-buffer-used", number(queued_bytes)),
+        ])
+    });
+    done(Reply::Array(links.collect()))
+}
+
+/// `CLUSTER REPLICAS node-id`: nobody is a replica and nothing else.
+pub fn replicas(asked: &mut Asked, words: &[Bytes]) -> Step {
+    done(match named(&asked.server.notice(), &words[2]) {
+        Ok(_) => Reply::Array(Vec::new()),
+        Err(unknown) => unknown,
+    })
+}
+
+/// `CLUSTER COUNT-FAILURE-REPORTS node-id`: 1 while the node cannot be reached from here.
+pub fn count_failure_reports(asked: &mut Asked, words: &[Bytes]) -> Step {
+    done(match named(&asked.server.notice(), &words[2]) {
+        Ok(node) => Reply::Integer(i64::from(!node.is_reachable() || node.health.is_suspected())),
+        Err(unknown) => unknown,
+    })
+}
+
+fn named<'a>(notice: &'a Notice, id: &[u8]) -> Result<&'a Node, Reply> {
+    let found = notice.view().nodes.iter().find(|node| node.id.to_string().as_bytes() == id);
+    found.ok_or_else(|| Reply::Error(format!("ERR Unknown node {}", text(id))))
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`: the keys of database 0 of which this node holds a copy, as in Redis.
+pub fn countkeysinslot(asked: &mut Asked, words: &[Bytes]) -> Step {
+    match integer(&words[2]).map(slot) {
+        Err(reply) => done(reply),
+        Ok(None) => done(Reply::error("ERR Invalid slot")),
+        Ok(Some(slot)) => {
+            let replica = asked.server.coordinator.replica().clone();
+            look(move || Ok(Reply::Integer(replica.count_slot(slot, 0)?.try_into().unwrap_or(i64::MAX))))
+        }
+    }
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`: some of them.
+pub fn getkeysinslot(asked: &mut Asked, words: &[Bytes]) -> Step {
+    let read = integer(&words[2]).map(slot).and_then(|slot| Ok((slot, usize::try_from(integer(&words[3])?).ok())));
+    match read {
+        Err(reply) => done(reply),
+        Ok((Some(slot), Some(most))) => {
+            let replica = asked.server.coordinator.replica().clone();
+            look(move || Ok(Reply::Array(replica.keys_of_slot(slot, 0, most)?.into_iter().map(Reply::Bulk).collect())))
+        }
+        Ok(_) => done(Reply::error("ERR Invalid slot or number of keys")),
+    }
+}
+
+fn slot(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|slot| *slot < key::SLOTS)
+}
+
+/// Looks into this node's own copies, off the connection's thread.
+fn look(look: impl FnOnce() -> Result<Reply, crate::storage::error::StorageError> + Send + 'static) -> Step {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        let why = why.to_string().replace(char::is_control, " ");
+        Reply::Error(format!(
+            "ERR this node's storage cannot be read ({why}); nothing was changed; look at its disk and log"
+        ))
+    };
+    Step::Wait(Box::pin(async move {
+        match spawn_blocking(look).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(why)) => unreadable(&why),
+            Err(why) => unreadable(&why),
+        }
+    }))
+}
+
+/// `CLUSTER SAVECONFIG`: the member list is on disk before anything is done by it.
+pub fn saveconfig(_asked: &mut Asked, _words: &[Bytes]) -> Step {
+    done(Reply::Ok)
+}
+
+/// The subcommands that would give slots to nodes by hand, or make a node a master, a replica or a stranger.
+pub fn refused(_asked: &mut Asked, words: &[Bytes]) -> Step {
+    done(Reply::Error(format!(
+        "ERR CLUSTER {} has nothing to change here: slots follow from the member list, and nodes join by their seeds; \
+         nothing was changed",
+        text(&words[1]).to_uppercase()
+    )))
 }
 
 /// `CLUSTER HELP`
@@ -122,18 +169,34 @@ pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
         "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
+            "COUNT-FAILURE-REPORTS <node-id>",
+            "    Tell whether a node can be reached from here (0), or not (1).",
+            "COUNTKEYSINSLOT <slot>",
+            "    Count the keys of a slot that this node holds.",
+            "GETKEYSINSLOT <slot> <count>",
+            "    Name some keys of a slot that this node holds.",
             "INFO",
             "    Tell how the cluster is.",
             "KEYSLOT <key>",
             "    Tell the slot of a key.",
+            "LINKS",
+            "    List this node's links to the others.",
             "MYID",
             "    Tell this node's id.",
+            "MYSHARDID",
+            "    Tell this node's id: each node is a shard of its own.",
             "NODES",
             "    List the nodes and the slots each answers for first.",
+            "REPLICAS <node-id>",
+            "    List the nodes that are replicas of a node and nothing else: none.",
+            "SAVECONFIG",
+            "    Done already: the member list is always on disk.",
             "SHARDS",
             "    List the nodes with their slots and health.",
             "SLOTS",
-            "    List the ranges of slots and the node that answers for each first.",
+            "    List the ranges of slots and the nodes that answer for each, the first one first.",
+            "ADDSLOTS, BUMPEPOCH, FAILOVER, FORGET, MEET, REPLICATE, RESET, SETSLOT ...",
+            "    Refused: slots follow from the member list, and nodes join by their seeds.",
         ],
     )
 }

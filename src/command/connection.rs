@@ -3,12 +3,12 @@
 //! Contract: error texts are Redis's. A wrong password costs as much time as a right one. A refused HELLO changes nothing
 //! but, as in Redis, the login that came before the refusal in the same command.
 
-use super::arguments::{database, is, syntax_error, wrong_number_of_arguments};
+use super::arguments::{database, integer, is, syntax_error, wrong_number_of_arguments};
 use super::step::Step;
 use super::{Asked, REDIS_VERSION, done, pubsub};
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
-use crate::session::Session;
+use crate::session::{Face, Session};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -41,6 +41,10 @@ pub fn echo(_asked: &mut Asked, words: &[Bytes]) -> Step {
 
 /// `SELECT index`
 pub fn select(asked: &mut Asked, words: &[Bytes]) -> Step {
+    let elsewhere = |index: i64| index != 0 && i32::try_from(index).is_ok();
+    if asked.session.face == Face::ClusterView && integer(&words[1]).is_ok_and(elsewhere) {
+        return done(Reply::error("ERR SELECT is not allowed in cluster mode"));
+    }
     done(database(&words[1]).map_or_else(
         |error| error,
         |index| {
@@ -48,6 +52,12 @@ pub fn select(asked: &mut Asked, words: &[Bytes]) -> Step {
             Reply::Ok
         },
     ))
+}
+
+/// `ASKING`, `READONLY`, `READWRITE`: what cluster libraries say before they go on. Every owner of a key answers reads and
+/// writes alike, so it changes nothing.
+pub fn acknowledge(_asked: &mut Asked, _words: &[Bytes]) -> Step {
+    done(Reply::Ok)
 }
 
 /// `QUIT`
@@ -155,7 +165,7 @@ fn greet(session: &mut Session, words: &[Bytes], required: &str) -> Result<Reply
         entry("version", Reply::text(REDIS_VERSION)),
         entry("proto", Reply::Integer(version)),
         entry("id", Reply::Integer(session.client.id as i64)),
-        entry("mode", Reply::text("standalone")),
+        entry("mode", Reply::text(if session.face == Face::ClusterView { "cluster" } else { "standalone" })),
         entry("role", Reply::text("master")),
         entry("modules", Reply::Array(Vec::new())),
     ]))

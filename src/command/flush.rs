@@ -3,6 +3,8 @@
 //! # Contract
 //! - `OK` means that every node that can be reached has saved it: none of them shows, counts or takes in anything that was
 //!   acknowledged before. What only an unreachable node has taken meanwhile stays.
+//! - A flush strikes out a whole database. A cluster client sends it to every master, and each strikes out the same: what
+//!   was acknowledged before the client began is gone after the first, and what is written meanwhile may go with a later one.
 //! - Bytes go in the background, each node's own. With `SYNC` the reply waits until this node's are gone; without a word,
 //!   or with `ASYNC`, it does not.
 //! - An error that begins with NOQUORUM means that it is done here and will be everywhere; any other, that nothing changed.
@@ -12,6 +14,7 @@ use super::step::Step;
 use super::{Asked, done};
 use crate::membership::flushing::NotFlushed;
 use crate::resp::reply::Reply;
+use crate::session::Face;
 use bytes::Bytes;
 
 /// `FLUSHDB [ASYNC|SYNC]`: the session's database.
@@ -19,9 +22,12 @@ pub fn flushdb(asked: &mut Asked, words: &[Bytes]) -> Step {
     flush(asked, words, 1 << asked.session.database)
 }
 
-/// `FLUSHALL [ASYNC|SYNC]`: all databases.
+/// `FLUSHALL [ASYNC|SYNC]`: all databases; on the cluster view the one there is.
 pub fn flushall(asked: &mut Asked, words: &[Bytes]) -> Step {
-    flush(asked, words, u16::MAX)
+    match asked.session.face {
+        Face::Plain => flush(asked, words, u16::MAX),
+        Face::ClusterView => flush(asked, words, 1),
+    }
 }
 
 fn flush(asked: &mut Asked, words: &[Bytes], databases: u16) -> Step {

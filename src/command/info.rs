@@ -9,6 +9,7 @@ use super::{Asked, DYNAMIS_VERSION, REDIS_VERSION, Server, done, latency, proces
 use crate::key::DATABASES;
 use crate::repair::settling;
 use crate::resp::reply::Reply;
+use crate::session::Face;
 use crate::session::subscriptions::KINDS;
 use bytes::Bytes;
 use std::fmt::Write;
@@ -37,7 +38,7 @@ const ON_DEMAND: [&str; 2] = ["commandstats", "latencystats"];
 
 /// `INFO [section …]`
 pub fn info(asked: &mut Asked, words: &[Bytes]) -> Step {
-    done(Reply::Verbatim(render(asked.server, &wanted(&words[1..]))))
+    done(Reply::Verbatim(render(asked.server, asked.session.face, &wanted(&words[1..]))))
 }
 
 /// The sections that the words name, in order.
@@ -48,7 +49,7 @@ fn wanted(words: &[Bytes]) -> Vec<&'static str> {
     SECTIONS.into_iter().filter(takes).collect()
 }
 
-fn render(server: &Arc<Server>, wanted: &[&'static str]) -> String {
+fn render(server: &Arc<Server>, face: Face, wanted: &[&'static str]) -> String {
     let mut out = String::new();
     for section in wanted {
         if !out.is_empty() {
@@ -58,7 +59,7 @@ fn render(server: &Arc<Server>, wanted: &[&'static str]) -> String {
         let title = if *section == "cpu" { "CPU" } else { &title };
         line(&mut out, format_args!("# {title}"));
         match *section {
-            "server" => about_server(server, &mut out),
+            "server" => about_server(server, face, &mut out),
             "clients" => about_clients(server, &mut out),
             "memory" => about_memory(&mut out),
             "persistence" => about_persistence(server, &mut out),
@@ -88,14 +89,14 @@ macro_rules! facts {
     ($out:expr, $($name:literal: $value:expr),* $(,)?) => { $(line($out, format_args!(concat!($name, ":{}"), $value));)* };
 }
 
-fn about_server(server: &Server, out: &mut String) {
+fn about_server(server: &Server, face: Face, out: &mut String) {
     let config = server.config.load();
     let uptime_s = server.started.elapsed().as_secs();
     let executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     facts!(out,
         "redis_version": REDIS_VERSION,
         "dynamis_version": DYNAMIS_VERSION,
-        "redis_mode": "standalone",
+        "redis_mode": if face == Face::ClusterView { "cluster" } else { "standalone" },
         "os": format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "arch_bits": usize::BITS,
         "multiplexing_api": "tokio",

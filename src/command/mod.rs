@@ -45,7 +45,8 @@ pub mod server;
 pub mod flush;
 pub mod process;
 pub mod info;
-pub mod ranges;
+pub mod notice;
+pub mod face;
 pub mod cluster;
 pub mod wait;
 pub mod table;
@@ -63,6 +64,7 @@ use crate::world::{Instant, random_bytes};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use latency::events::Events;
+use notice::{Notice, NoticeBoard};
 use parking_lot::Mutex;
 use slowlog::log::SlowLog;
 use stats::Stats;
@@ -87,6 +89,8 @@ pub struct Server {
     pub config: ArcSwap<Config>,
     /// Everyone connected.
     pub clients: Arc<Clients>,
+    /// What cluster clients are told, and how many there are.
+    pub notices: NoticeBoard,
     /// What was counted.
     pub stats: Stats,
     /// The commands that took long.
@@ -116,6 +120,7 @@ impl Server {
             coordinator,
             config: ArcSwap::from_pointee(config),
             clients: Clients::new(),
+            notices: NoticeBoard::default(),
             stats: Stats::new(table::table().entries.len()),
             slow_log: Mutex::default(),
             events: Mutex::default(),
@@ -126,6 +131,11 @@ impl Server {
         });
         server.coordinator.open_newsroom(Box::new(pubsub::desk::Desk::new(&server)));
         server
+    }
+
+    /// What cluster clients are told now.
+    pub fn notice(&self) -> Arc<Notice> {
+        self.notices.current(self.coordinator.membership())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::coordinator::walk::Walk;
 use crate::glob;
 use crate::message::operation::Failure;
 use crate::resp::reply::Reply;
+use crate::session::Face;
 use crate::walk::cover::Cover;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -35,8 +36,11 @@ const STEPS_MAX: usize = 16;
 const REPLY_BYTES: usize = 8 << 20;
 
 /// The slots that a connection's commands about all keys cover.
-pub fn cover(_asked: &Asked) -> Cover {
-    Cover::all()
+pub fn cover(asked: &Asked) -> Cover {
+    match asked.session.face {
+        Face::Plain => Cover::all(),
+        Face::ClusterView => asked.server.notice().own().clone(),
+    }
 }
 
 /// What SCAN is asked for.

@@ -4,7 +4,7 @@
 //! need the manual.
 
 use super::value::StorageEngine;
-use super::{CLUSTER_PORT_OFFSET, Config, ConfigError};
+use super::{CLUSTER_PORT_OFFSET, Config, ConfigError, PortChoice, VIEW_PORT_OFFSET};
 
 impl Config {
     /// Finds contradictions; the first one is the error.
@@ -39,7 +39,7 @@ fn check_copies(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Two ports that are two, and an address that others can reach.
+/// Three ports that are three, and an address that others can reach.
 fn check_addresses(config: &Config) -> Result<(), String> {
     let Config { port, cluster_port, .. } = *config;
     if cluster_port == 0 && port == 0 {
@@ -55,6 +55,20 @@ fn check_addresses(config: &Config) -> Result<(), String> {
     }
     if cluster_port == port {
         return Err(format!("cluster-port ({cluster_port}) must differ from port ({port})"));
+    }
+    if config.cluster_view_port == PortChoice::Auto && port.checked_add(VIEW_PORT_OFFSET).is_none() {
+        return Err(format!(
+            "port ({port}) plus {VIEW_PORT_OFFSET} is no port, so cluster-view-port (auto) cannot follow it: set \
+             cluster-view-port, or 0 for no cluster view"
+        ));
+    }
+    if let Some(view) = config.view_port() {
+        for (name, other) in [("port", port), ("cluster-port", config.cluster_port())] {
+            if view == other {
+                let shown = config.get("cluster-view-port").unwrap_or_default();
+                return Err(format!("cluster-view-port ({shown}: {view}) must differ from {name} ({other})"));
+            }
+        }
     }
     let first = config.bind.first().map(String::as_str).unwrap_or_default();
     if !config.seeds.is_empty() && config.cluster_announce_ip.is_empty() && matches!(first, "0.0.0.0" | "::") {
@@ -86,6 +100,12 @@ mod tests {
             (&[("port", "0")], "port (0) lets the system choose, so cluster-port (0)"),
             (&[("port", "60000")], "port (60000) plus 10000 is no port, so cluster-port (0)"),
             (&[("port", "7001"), ("cluster-port", "7001")], "cluster-port (7001) must differ from port (7001)"),
+            (
+                &[("port", "65000"), ("cluster-port", "1")],
+                "port (65000) plus 1000 is no port, so cluster-view-port (auto)",
+            ),
+            (&[("cluster-view-port", "6379")], "cluster-view-port (6379: 6379) must differ from port (6379)"),
+            (&[("cluster-port", "7379")], "cluster-view-port (auto: 7379) must differ from cluster-port (7379)"),
             (
                 &[("bind", "*"), ("seeds", "a:1")],
                 "bind (0.0.0.0) is every address of this machine and cluster-announce-ip (\"\")",

@@ -43,7 +43,7 @@ pub use error::ConfigError;
 pub use load::{Asked, Loaded, load};
 pub use output::{OutputLimit, OutputLimits};
 pub use table::Config;
-pub use value::{AppendFsync, Conflict, LogLevel, StorageEngine};
+pub use value::{AppendFsync, Conflict, LogLevel, PortChoice, StorageEngine};
 
 use fixed::FIXED;
 use table::{SETTINGS, Setting};
@@ -53,6 +53,9 @@ pub const DATABASES: u8 = 16;
 
 /// How far the bus port lies above the client port when `cluster-port` is 0.
 pub const CLUSTER_PORT_OFFSET: u16 = 10_000;
+
+/// How far the cluster view's port lies above the client port when `cluster-view-port` is auto.
+pub const VIEW_PORT_OFFSET: u16 = 1_000;
 
 impl Config {
     /// Every name `CONFIG GET` answers: settings, then fixed facts.
@@ -112,6 +115,16 @@ impl Config {
         }
     }
 
+    /// The cluster view's port: `cluster-view-port`, or `port` + 1000 when that is auto. None: there is no cluster view.
+    pub fn view_port(&self) -> Option<u16> {
+        match (self.cluster_view_port, self.port) {
+            // Nobody can tell others what the system will choose.
+            (PortChoice::Given(0), _) | (PortChoice::Auto, 0) => None,
+            (PortChoice::Given(port), _) => Some(port),
+            (PortChoice::Auto, port) => port.checked_add(VIEW_PORT_OFFSET),
+        }
+    }
+
     /// These settings with n, r, w, dw, sloppy and conflict as the `[[database]]` table of that index says, if any.
     pub fn for_database(&self, index: u8) -> Config {
         let database = self.databases.iter().find(|database| database.index == index);
@@ -139,7 +152,7 @@ fn setting(name: &str) -> Option<&'static Setting> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, ConfigError, FIXED, SETTINGS};
+    use super::{Config, ConfigError, FIXED, PortChoice, SETTINGS};
 
     #[test]
     fn every_value_shown_can_be_set_and_is_shown_again() {
@@ -193,6 +206,18 @@ mod tests {
         assert_eq!(config.cluster_port(), 16379);
         config.cluster_port = 5;
         assert_eq!(config.cluster_port(), 5);
+    }
+
+    #[test]
+    fn the_cluster_view_follows_the_client_port_unless_set_or_off() {
+        let mut config = Config::default();
+        assert_eq!(config.view_port(), Some(7379));
+        config.cluster_view_port = PortChoice::Given(0);
+        assert_eq!(config.view_port(), None);
+        config.cluster_view_port = PortChoice::Given(5);
+        assert_eq!(config.view_port(), Some(5));
+        (config.port, config.cluster_view_port) = (0, PortChoice::Auto);
+        assert_eq!(config.view_port(), None);
     }
 
     #[test]

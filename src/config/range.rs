@@ -17,6 +17,8 @@ pub enum Range {
     OutputLimits,
     /// Numbers from 0 to 100, separated by spaces; may be empty.
     Percentiles,
+    /// A port, 0 for none, or `auto`.
+    PortOrAuto,
     /// yes or no.
     YesNo,
     /// One of these words.
@@ -49,6 +51,7 @@ impl Display for Range {
             Range::AtLeast(least) => write!(f, "{least} and above"),
             Range::OutputLimits => write!(f, "normal, replica or pubsub, hard bytes, soft bytes, seconds; and so on"),
             Range::Percentiles => write!(f, "numbers from 0 to 100, separated by spaces"),
+            Range::PortOrAuto => write!(f, "0 to 65535, or auto"),
             Range::YesNo => write!(f, "yes or no"),
             Range::OneOf(words) => write!(f, "{}", words.join(", ")),
             Range::Word(0, most) => write!(f, "at most {most} letters, digits, '.', '_', '-'"),

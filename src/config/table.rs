@@ -7,7 +7,7 @@ use super::database::DatabaseSettings;
 use super::output::OutputLimits;
 use super::percentiles::Percentiles;
 use super::range::{Range, Refusal};
-use super::value::{AppendFsync, Conflict, LogLevel, StorageEngine, Value};
+use super::value::{AppendFsync, Conflict, LogLevel, PortChoice, StorageEngine, Value};
 use std::path::PathBuf;
 
 /// One setting's facts.
@@ -181,6 +181,25 @@ settings! {
             "The address other nodes and clients are told for this node; empty: the first one of bind. Needed where a \
              node listens on all addresses, or behind address translation. A wrong one makes a member nobody can \
              reach.";
+        cluster_announce_hostname("cluster-announce-hostname"): String = "", "", Range::Host, at_start,
+            "A host name that CLUSTER SLOTS, SHARDS and NODES tell beside this node's address, for clients that \
+             would rather connect to names (certificates); empty: none.";
+        cluster_announce_port("cluster-announce-port"): u16 = "0", "", Range::Between(0, 65535), at_start,
+            "The port that CLUSTER SLOTS, SHARDS and NODES tell clients for this node; 0: cluster-view-port, or port \
+             where that is off. Needed where address translation changes ports.";
+        cluster_announce_bus_port("cluster-announce-bus-port"): u16 = "0", "", Range::Between(0, 65535), at_start,
+            "The port at which other nodes are told to reach this one; 0: cluster-port. Needed where address \
+             translation changes ports.";
+        cluster_view_port("cluster-view-port"): PortChoice = "auto", "", Range::PortOrAuto, at_start,
+            "The TCP port for Redis Cluster's client libraries; auto: port + 1000, 0: none. It shows the same data as \
+             port, in Redis Cluster's manners: each slot has a master (the first of its homes that can be reached), \
+             SCAN, KEYS, DBSIZE and RANDOMKEY cover only the slots this node is master of, other nodes' slots are \
+             MOVED, only database 0 is there. CLUSTER SLOTS, SHARDS and NODES announce it on both ports; with 0 they \
+             announce port. Firewalls must let cluster clients in here.";
+        shutdown_drain_ms("shutdown-drain-ms"): u64 = "500", "ms", Range::Between(0, 60_000), mutable,
+            "How long a node that is told to stop sends the clients of its cluster view elsewhere (MOVED) before it \
+             closes; it stops at once when there are none, or no other node. Higher gives clients that send seldom \
+             time to learn; 0 drops them.";
         cluster_name("cluster-name"): String = "dynamis", "", Range::Word(1, 64), at_start,
             "The cluster's name. Nodes of different names refuse each other, so that a wrong seed cannot join two \
              clusters into one. A directory remembers its cluster; give each cluster its own name.";

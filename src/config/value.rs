@@ -117,6 +117,34 @@ impl Value for i64 {
     }
 }
 
+/// A port that follows another one unless it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortChoice {
+    /// `auto`: it follows the other one.
+    Auto,
+    /// This one; 0: none.
+    Given(u16),
+}
+
+impl Value for PortChoice {
+    fn parse(text: &str, range: &Range) -> Result<PortChoice, Refusal> {
+        match text {
+            _ if text.eq_ignore_ascii_case("auto") => Ok(PortChoice::Auto),
+            _ => match text.parse::<u16>().ok().filter(|_| digits(text).is_some()) {
+                Some(port) => Ok(PortChoice::Given(port)),
+                None => Err(Refusal::Not(*range)),
+            },
+        }
+    }
+
+    fn show(&self, _: &Range) -> String {
+        match self {
+            PortChoice::Auto => "auto".to_string(),
+            PortChoice::Given(port) => port.to_string(),
+        }
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str, _: &Range) -> Result<bool, Refusal> {
         match text {
@@ -251,7 +279,7 @@ fn is_endpoint(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, Value, digits, is_endpoint, is_host, memory};
+    use super::{PortChoice, Refusal, Value, digits, is_endpoint, is_host, memory};
     use crate::config::range::Range;
     use proptest::prelude::proptest;
 
@@ -288,6 +316,16 @@ mod tests {
         }
         assert_eq!(bool::parse("Yes", &Range::YesNo), Ok(true));
         assert_eq!(bool::parse("true", &Range::YesNo), Err(Refusal::NeitherYesNorNo));
+    }
+
+    #[test]
+    fn a_port_is_given_or_follows() {
+        let parse = |text| PortChoice::parse(text, &Range::PortOrAuto);
+        assert_eq!(parse("Auto"), Ok(PortChoice::Auto));
+        assert_eq!((parse("0"), parse("7379")), (Ok(PortChoice::Given(0)), Ok(PortChoice::Given(7379))));
+        for text in ["", "+1", "65536", "off"] {
+            assert_eq!(parse(text), Err(Refusal::Not(Range::PortOrAuto)), "{text}");
+        }
     }
 
     #[test]

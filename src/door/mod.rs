@@ -17,7 +17,7 @@ pub mod pace;
 
 use crate::command::Server;
 use crate::resp::reply::Reply;
-use crate::session::Session;
+use crate::session::{Face, Session};
 use crate::world::net::{self, TcpListener, TcpStream, Vigilance};
 use bytes::BytesMut;
 use std::io;
@@ -41,13 +41,14 @@ pub struct Door {
 }
 
 impl Door {
-    /// Lets clients in at every one of these sockets.
-    pub fn open(listeners: Vec<TcpListener>, server: Arc<Server>) -> Door {
+    /// Lets clients in at every one of these sockets: those of `port`, and those of the cluster view.
+    pub fn open(plain: Vec<TcpListener>, view: Vec<TcpListener>, server: Arc<Server>) -> Door {
         let (stopping, stop) = watch::channel(false);
         // Every task holds a sender; when the last is gone, so is the last connection.
         let (presence, inside) = mpsc::channel(1);
-        for listener in listeners {
-            let porter = Porter { server: server.clone(), stop: stop.clone(), presence: presence.clone() };
+        let faces = plain.into_iter().map(|listener| (listener, Face::Plain));
+        for (listener, face) in faces.chain(view.into_iter().map(|listener| (listener, Face::ClusterView))) {
+            let porter = Porter { server: server.clone(), face, stop: stop.clone(), presence: presence.clone() };
             tokio::spawn(porter.let_in(listener));
         }
         Door { server, stopping, inside }
@@ -70,6 +71,7 @@ impl Door {
 #[derive(Clone)]
 struct Porter {
     server: Arc<Server>,
+    face: Face,
     stop: watch::Receiver<bool>,
     presence: mpsc::Sender<()>,
 }
@@ -107,11 +109,13 @@ impl Porter {
             return;
         };
         self.server.stats.connections.add(1);
-        let session = Session::new(client, config.requirepass.is_empty());
+        let mut session = Session::new(client, config.requirepass.is_empty());
+        session.face = self.face;
+        let visit = (self.face == Face::ClusterView).then(|| self.server.notices.visit());
         let (server, stop, presence) = (self.server.clone(), self.stop.clone(), self.presence.clone());
         tokio::spawn(async move {
             connection::serve(stream, session, server, stop).await;
-            drop(presence);
+            drop((presence, visit));
         });
     }
 }

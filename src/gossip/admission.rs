@@ -91,6 +91,7 @@ impl ClusterState {
             weight: known.map_or(request.weight, |known| known.weight),
             joined: known.map_or_else(|| self.next_place(), |known| known.joined),
             left: None,
+            announced: request.announced.clone(),
         }
     }
 }
@@ -100,6 +101,7 @@ mod tests {
     use super::*;
     use crate::causality::NodeId;
     use crate::gossip::state::tests::state_of;
+    use crate::message::control::Announced;
 
     fn request(n: u8) -> JoinRequest {
         JoinRequest {
@@ -112,6 +114,7 @@ mod tests {
             zone: String::new(),
             weight: 1,
             start_number: 1,
+            announced: Announced::default(),
         }
     }
 
@@ -135,12 +138,20 @@ mod tests {
     #[test]
     fn a_member_that_returns_is_updated_also_when_there_is_data() {
         let mut state = state_of(&[1, 2]);
-        let moved =
-            JoinRequest { host: "elsewhere".into(), weight: 9, start_number: 2, cluster_id: Some(77), ..request(2) };
+        let announced = Announced { port: 8000, hostname: "two.example".into() };
+        let moved = JoinRequest {
+            host: "elsewhere".into(),
+            weight: 9,
+            start_number: 2,
+            cluster_id: Some(77),
+            announced: announced.clone(),
+            ..request(2)
+        };
         let epoch = state.epoch();
         assert_eq!(state.admit(&moved, true), Ok(Admitted::Updated));
         let line = &state.members[&NodeId([2; 20])];
         assert_eq!((line.host.as_str(), line.start_number, line.generation, line.joined), ("elsewhere", 2, 2, 2));
+        assert_eq!(line.announced, announced);
         assert_eq!(line.weight, 1, "the ring stays as it is");
         assert_eq!(state.epoch(), epoch + 1);
     }

@@ -11,6 +11,8 @@
 //!
 //! # Invariants
 //! - [`Effect::Up`] and [`Effect::Down`] of one node alternate, beginning with Up; never for the own node.
+//! - [`Effect::Suspected`] and [`Effect::Cleared`] of one node alternate, beginning with Suspected. Who is suspected still
+//!   counts as there; nobody is suspected any more once it is away.
 //! - A node's name here carries a number that only grows: its start number, then how often it had to contradict its own
 //!   obituary in that life. So a node that was taken for dead comes back by itself, and a restarted one at once.
 //! - [`Detector::tick`], called each second, calls upon members that are away. No other help is needed to heal.
@@ -19,7 +21,9 @@
 //! Packets that cannot be read, or are larger than [`PACKET_BYTES_MAX`]: counted, not acted on.
 
 use crate::causality::NodeId;
-use foca::{AccumulatingRuntime, Config, Foca, Identity, OwnedNotification, PeriodicParams, PostcardCodec, Timer};
+use foca::{
+    AccumulatingRuntime, Config, Foca, Identity, OwnedNotification, PeriodicParams, PostcardCodec, State, Timer,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
@@ -76,6 +80,10 @@ pub enum Effect {
     Up(NodeId),
     /// The node is away.
     Down(NodeId),
+    /// The node did not answer somebody, and has not contradicted yet.
+    Suspected(NodeId),
+    /// The node is not suspected any more: it is well, or it is away.
+    Cleared(NodeId),
 }
 
 /// A node in one of its lives.
@@ -117,6 +125,7 @@ pub struct Detector {
     next_token: u64,
     members: BTreeSet<NodeId>,
     up: BTreeSet<NodeId>,
+    suspected: BTreeSet<NodeId>,
     next_call: usize,
     refused: u64,
 }
@@ -133,6 +142,7 @@ impl Detector {
             next_token: 0,
             members: BTreeSet::new(),
             up: BTreeSet::new(),
+            suspected: BTreeSet::new(),
             next_call: 0,
             refused: 0,
         }
@@ -236,7 +246,19 @@ impl Detector {
             effects.extend(up.difference(&self.up).map(|id| Effect::Up(*id)));
             self.up = up;
         }
+        self.suspicions(&mut effects);
         effects
+    }
+
+    /// Foca tells of no suspicion, so the few that there are, are compared with those of last time.
+    fn suspicions(&mut self, effects: &mut Vec<Effect>) {
+        let suspects = self.foca.iter_members().filter(|member| member.state() == State::Suspect);
+        let suspected: BTreeSet<NodeId> = suspects.map(|member| member.id().id).collect();
+        if suspected != self.suspected {
+            effects.extend(self.suspected.difference(&suspected).map(|id| Effect::Cleared(*id)));
+            effects.extend(suspected.difference(&self.suspected).map(|id| Effect::Suspected(*id)));
+            self.suspected = suspected;
+        }
     }
 }
 

@@ -12,17 +12,19 @@
 //!
 //! # Encoding, byte by byte
 //! ```text
-//! 0    format version: 1 while nothing was ever flushed, else 2
-//! 1..  postcard of [`ClusterState`] without its flush lines, maps in ascending order of their keys
-//! ..   (format 2) postcard of the flush lines
+//! 0    format version: 1 while nothing was ever flushed, else 2; 3 when any member announces something of its own
+//! 1..  postcard of [`ClusterState`] without its flush lines and without what members announce, maps in ascending order of
+//!      their keys
+//! ..   (format 2 and 3) postcard of the flush lines
+//! ..   (format 3) postcard of a map: id → [`Announced`], of the members that announce something
 //! ```
 //! What it refuses: another version, trailing bytes, partitions that are no power of two up to 16384, a member under
 //! another's id, policies that contradict themselves, policies or flush lines that belong to no database, empty flush
-//! lines, more than [`MEMBERS_MAX`] members, or nodes in a flush line.
+//! lines, more than [`MEMBERS_MAX`] members, or nodes in a flush line, an announcement of nothing or of no member.
 
 use crate::causality::{Hlc, NodeId, NodeTag};
 use crate::key::{DATABASES, Partitions};
-use crate::message::control::Summary;
+use crate::message::control::{Announced, Summary};
 use crate::object::flush::{FlushLine, FlushLines};
 use crate::policy::{Conflict, Policy};
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ const FORMAT: u8 = 1;
 
 /// With flush lines.
 const FLUSHED_FORMAT: u8 = 2;
+
+/// With flush lines, and with what members announce.
+const ANNOUNCED_FORMAT: u8 = 3;
 
 /// Everything all members of a cluster agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +91,9 @@ pub struct Member {
     pub joined: u64,
     /// Its place in that order when it left.
     pub left: Option<u64>,
+    /// What cluster clients are told of it; written behind the rest.
+    #[serde(skip)]
+    pub announced: Announced,
 }
 
 /// Whether a member belongs to the cluster. Being unreachable is no member state.
@@ -123,7 +131,7 @@ pub struct OtherCluster {
 pub enum StateError {
     /// Not this format version.
     #[error(
-        "the cluster state has format {0:?}, this release reads {FORMAT} and {FLUSHED_FORMAT}; nothing changed; use the release that wrote it"
+        "the cluster state has format {0:?}, this release reads {FORMAT} to {ANNOUNCED_FORMAT}; nothing changed; use the release that wrote it"
     )]
     Format(Option<u8>),
     /// Cannot be read.
@@ -213,31 +221,57 @@ impl ClusterState {
 
     /// The bytes as saved and sent; see the module's layout.
     pub fn encode(&self) -> Vec<u8> {
-        let flushed = !self.flushes.is_empty();
-        let mut bytes = vec![if flushed { FLUSHED_FORMAT } else { FORMAT }];
+        let announced: BTreeMap<NodeId, &Announced> = self
+            .members
+            .iter()
+            .map(|(id, member)| (*id, &member.announced))
+            .filter(|(_, announced)| **announced != Announced::default())
+            .collect();
+        let format = match (announced.is_empty(), self.flushes.is_empty()) {
+            (true, true) => FORMAT,
+            (true, false) => FLUSHED_FORMAT,
+            (false, _) => ANNOUNCED_FORMAT,
+        };
+        let mut bytes = vec![format];
         // Writing to a vector fails only for types whose length is unknown, which these do not contain.
         bytes.extend(postcard::to_allocvec(self).unwrap_or_default());
-        if flushed {
+        if format >= FLUSHED_FORMAT {
             bytes.extend(postcard::to_allocvec(&self.flushes).unwrap_or_default());
+        }
+        if format >= ANNOUNCED_FORMAT {
+            bytes.extend(postcard::to_allocvec(&announced).unwrap_or_default());
         }
         bytes
     }
 
     /// Reads what [`ClusterState::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
-        let Some((format @ (&FORMAT | &FLUSHED_FORMAT), body)) = bytes.split_first() else {
+        let Some((format @ &(FORMAT..=ANNOUNCED_FORMAT), body)) = bytes.split_first() else {
             return Err(StateError::Format(bytes.first().copied()));
         };
         let (mut state, mut rest): (ClusterState, _) =
             postcard::take_from_bytes(body).map_err(|_| StateError::Damaged)?;
-        if *format == FLUSHED_FORMAT {
+        if *format >= FLUSHED_FORMAT {
             (state.flushes, rest) = postcard::take_from_bytes(rest).map_err(|_| StateError::Damaged)?;
+        }
+        if *format >= ANNOUNCED_FORMAT {
+            let announced: BTreeMap<NodeId, Announced>;
+            (announced, rest) = postcard::take_from_bytes(rest).map_err(|_| StateError::Damaged)?;
+            state.take_announced(announced)?;
         }
         if !rest.is_empty() {
             return Err(StateError::Damaged);
         }
         state.check()?;
         Ok(state)
+    }
+
+    fn take_announced(&mut self, announced: BTreeMap<NodeId, Announced>) -> Result<(), StateError> {
+        for (id, announced) in announced {
+            let member = self.members.get_mut(&id).filter(|_| announced != Announced::default());
+            member.ok_or(StateError::Contradiction("an announcement is impossible"))?.announced = announced;
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), StateError> {
@@ -277,6 +311,9 @@ impl Member {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.host.is_empty() || self.host.len() > NAME_BYTES_MAX || self.zone.len() > NAME_BYTES_MAX {
             return Err("a host or zone name is empty or too long");
+        }
+        if self.announced.hostname.len() > NAME_BYTES_MAX {
+            return Err("an announced host name is too long");
         }
         if self.weight == 0 || self.weight > WEIGHT_MAX {
             return Err("a weight is not between 1 and 1000");
@@ -338,6 +375,7 @@ pub(crate) mod tests {
             weight: 1,
             joined: u64::from(n),
             left: None,
+            announced: Announced::default(),
         }
     }
 
@@ -349,13 +387,14 @@ pub(crate) mod tests {
     }
 
     fn any_state() -> impl Strategy<Value = ClusterState> {
-        let members = proptest::collection::btree_map(0u8..4, (1u64..4, 0u8..3, any::<bool>()), 0..4);
+        let members = proptest::collection::btree_map(0u8..4, (1u64..4, 0u8..3, any::<bool>(), 0u16..3), 0..4);
         let policies = proptest::collection::btree_map(0u8..3, (1u64..3, 0u64..2, 1u8..4), 0..3);
         let flushes = proptest::collection::vec((0u8..2, 0u64..3, 1u64..4), 0..4);
         (members, policies, flushes).prop_map(|(members, policies, flushes)| {
             let mut state = state_of(&[]);
-            for (n, (generation, host, gone)) in members {
-                let mut member = Member { generation, host: format!("h{host}"), ..member(n) };
+            for (n, (generation, host, gone, port)) in members {
+                let announced = Announced { port, hostname: if port == 2 { "h".into() } else { String::new() } };
+                let mut member = Member { generation, host: format!("h{host}"), announced, ..member(n) };
                 (member.state, member.left) = if gone { (MemberState::Left, Some(9)) } else { (MemberState::Up, None) };
                 state.members.insert(member.id, member);
             }
@@ -397,7 +436,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_bytes_are_refused_without_a_panic(
-            format in FORMAT..=FLUSHED_FORMAT,
+            format in FORMAT..=ANNOUNCED_FORMAT,
             bytes in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let mut framed = vec![format];
@@ -438,6 +477,23 @@ pub(crate) mod tests {
         assert_eq!(state.flushes[&3].of(known), Hlc(9));
         assert_eq!(state.encode()[0], FLUSHED_FORMAT);
         assert_eq!(ClusterState::decode(&state.encode()), Ok(state));
+    }
+
+    #[test]
+    fn what_older_releases_wrote_announces_nothing_and_what_is_announced_comes_back() {
+        let mut state = state_of(&[1, 2]);
+        let old = ClusterState::decode(&state.encode()).unwrap();
+        assert_eq!(old.members[&NodeId([1; 20])].announced, Announced::default());
+        let announced = Announced { port: 8001, hostname: "one.example".to_owned() };
+        state.members.get_mut(&NodeId([1; 20])).unwrap().announced = announced;
+        let bytes = state.encode();
+        assert_eq!((bytes[0], ClusterState::decode(&bytes)), (ANNOUNCED_FORMAT, Ok(state.clone())));
+        let mut of_a_stranger = state_of(&[2]).encode();
+        of_a_stranger[0] = ANNOUNCED_FORMAT;
+        of_a_stranger.extend(postcard::to_allocvec(&FlushLines::new()).unwrap());
+        let line = BTreeMap::from([(NodeId([9; 20]), Announced { port: 1, hostname: String::new() })]);
+        of_a_stranger.extend(postcard::to_allocvec(&line).unwrap());
+        assert!(matches!(ClusterState::decode(&of_a_stranger), Err(StateError::Contradiction(_))));
     }
 
     #[test]

@@ -46,6 +46,12 @@ impl Driver {
                 }
             },
             Control::Survey => Control::Holding((self.hands.holds_data)()),
+            Control::Leaving(life) => {
+                if let Some(neighbour) = self.neighbours.get(&from) {
+                    neighbour.health.leaves(life);
+                }
+                Control::Same
+            }
             Control::Ping => Control::Pong,
             Control::Clock => Control::ClockShows(wall_ms()),
             Control::Reach(databases) => Control::Reached((self.hands.reached)(databases)),

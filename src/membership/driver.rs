@@ -178,6 +178,8 @@ impl Driver {
                 }
                 Effect::Up(id) => self.lamp(id, true),
                 Effect::Down(id) => self.lamp(id, false),
+                Effect::Suspected(id) => self.suspect(id, true),
+                Effect::Cleared(id) => self.suspect(id, false),
             }
         }
     }
@@ -191,6 +193,12 @@ impl Driver {
             } else {
                 tracing::warn!(member = %id, "member is away");
             }
+        }
+    }
+
+    fn suspect(&self, id: NodeId, suspected: bool) {
+        if let Some(neighbour) = self.neighbours.get(&id) {
+            neighbour.health.suspect(suspected);
         }
     }
 
@@ -226,6 +234,10 @@ impl Driver {
                     Ok(()) => drop(tokio::spawn(spreading::confirm(self.reachable(), self.encoded(), done))),
                     Err(refusal) => drop(done.send(Err(refusal.to_string()))),
                 }
+            }
+            Command::Leave(done) => {
+                let message = Control::Leaving(self.me.start_number);
+                drop(tokio::spawn(spreading::take_leave(self.reachable(), message, done)));
             }
             Command::Flush { databases, done } => self.begin_flush(databases, done),
             Command::Collected { databases, collected, done } => self.draw_line(databases, collected, done).await,

@@ -3,6 +3,9 @@
 //! Three things must hold for the lamp to be lit: the line to the house stands, the neighbours do not say it is away,
 //! and it has not let us wait in vain several times running. One answer, to anything, makes up for all waiting.
 //!
+//! Two smaller marks concern only whom cluster clients are sent to: that somebody suspects the member, and that it said it
+//! is about to stop. It is asked for its copies all the same.
+//!
 //! Beside it stands how soon the member answers: who is only slow is asked later, not held to be away.
 //!
 //! # Contract
@@ -25,6 +28,11 @@ const ANSWERS_PER_TAIL: u32 = 16;
 pub struct Health {
     link_up: AtomicBool,
     swim_up: AtomicBool,
+    suspected: AtomicBool,
+    /// The life (start number) in which it said that it is about to stop; 0: none.
+    left_life: AtomicU64,
+    /// When the link came up last, in Unix milliseconds.
+    link_since_ms: AtomicU64,
     late_in_a_row: AtomicU32,
     pinging: AtomicBool,
     /// How often the member was found unreachable: by the failure detector, and for not answering in time.
@@ -43,6 +51,9 @@ impl Default for Health {
         Health {
             link_up: AtomicBool::new(false),
             swim_up: AtomicBool::new(true),
+            suspected: AtomicBool::new(false),
+            left_life: AtomicU64::new(0),
+            link_since_ms: AtomicU64::new(0),
             late_in_a_row: AtomicU32::new(0),
             pinging: AtomicBool::new(false),
             downs: AtomicU64::new(0),
@@ -56,6 +67,31 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Whether somebody suspects the member to be away.
+    pub fn is_suspected(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
+    }
+
+    /// The failure detector suspects the member, or does not any more.
+    pub fn suspect(&self, suspected: bool) {
+        self.suspected.store(suspected, Ordering::Relaxed);
+    }
+
+    /// Whether the member has said that it is about to stop, in this life or a later one.
+    pub fn has_left(&self, life: u64) -> bool {
+        self.left_life.load(Ordering::Relaxed) >= life.max(1)
+    }
+
+    /// The member says that it is about to stop.
+    pub fn leaves(&self, life: u64) {
+        self.left_life.fetch_max(life, Ordering::Relaxed);
+    }
+
+    /// When the link came up last, in Unix milliseconds.
+    pub fn link_since_ms(&self) -> u64 {
+        self.link_since_ms.load(Ordering::Relaxed)
+    }
+
     /// Whether it makes sense to send the member anything.
     pub fn is_reachable(&self) -> bool {
         self.link_up.load(Ordering::Relaxed) && self.swim_up.load(Ordering::Relaxed) && !self.is_late()
@@ -128,9 +164,12 @@ impl Health {
         (self.downs.load(Ordering::Relaxed), self.lates.load(Ordering::Relaxed))
     }
 
-    /// The link came up or went down. A new connection starts with a clean slate.
-    pub fn link(&self, up: bool) {
+    /// The link came up or went down at this Unix millisecond. A new connection starts with a clean slate.
+    pub fn link(&self, up: bool, now_ms: u64) {
         self.late_in_a_row.store(0, Ordering::Relaxed);
+        if up {
+            self.link_since_ms.store(now_ms, Ordering::Relaxed);
+        }
         self.link_up.store(up, Ordering::Relaxed);
     }
 
@@ -167,7 +206,7 @@ mod tests {
     #[test]
     fn each_fall_is_counted_once_and_the_tail_follows_the_answers() {
         let health = Health::default();
-        health.link(true);
+        health.link(true, 0);
         (0..2).for_each(|_| health.swim(false));
         health.swim(true);
         (0..9).for_each(|_| health.late());
@@ -181,22 +220,34 @@ mod tests {
     }
 
     #[test]
+    fn who_said_goodbye_is_back_in_its_next_life_and_not_before() {
+        let health = Health::default();
+        assert!(!health.has_left(0) && !health.has_left(3));
+        health.leaves(3);
+        health.link(false, 1);
+        health.link(true, 2);
+        assert!(health.has_left(3) && health.has_left(2), "an old line of it is no return");
+        assert!(!health.has_left(4));
+        assert_eq!(health.link_since_ms(), 2);
+    }
+
+    #[test]
     fn all_three_must_hold() {
         let health = Health::default();
         assert!(!health.is_reachable(), "no link yet");
-        health.link(true);
+        health.link(true, 0);
         assert!(health.is_reachable());
         health.swim(false);
         assert!(!health.is_reachable());
         health.swim(true);
-        health.link(false);
+        health.link(false, 0);
         assert!(!health.is_reachable());
     }
 
     #[test]
     fn three_late_answers_in_a_row_put_the_lamp_out_and_one_answer_lights_it() {
         let health = Health::default();
-        health.link(true);
+        health.link(true, 0);
         for _ in 0..5 {
             health.late();
             health.late();

@@ -44,7 +44,7 @@ use crate::replica::clock::{NodeClock, wall_ms};
 use arc_swap::ArcSwap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -118,6 +118,7 @@ pub struct Membership {
     compared: watch::Sender<bool>,
     detector: detector::Settings,
     counters: Counters,
+    leaving: AtomicBool,
 }
 
 #[derive(Default)]
@@ -157,6 +158,7 @@ enum Command {
     SetPolicy { index: u8, policy: Policy, done: oneshot::Sender<Result<(), String>> },
     Flush { databases: u16, done: flushing::Done },
     Collected { databases: u16, collected: flushing::Collected, done: flushing::Done },
+    Leave(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -176,6 +178,7 @@ impl Membership {
             compared: watch::Sender::new(false),
             detector: settings.detector,
             counters: Counters::default(),
+            leaving: AtomicBool::new(false),
         });
         driver::start(membership.clone(), settings, hands, saved, queue).await?;
         Ok(membership)
@@ -263,6 +266,22 @@ impl Membership {
             messages_dropped: self.counters.messages_dropped.load(Ordering::Relaxed),
             packets_refused: self.counters.packets_refused.load(Ordering::Relaxed),
         }
+    }
+
+    /// Tells the members that can be reached that this node is about to stop, so that cluster clients are sent elsewhere.
+    /// It goes on doing its work until [`Membership::stop`]. Returns once they know, or do not answer.
+    pub async fn leave_service(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        let (done, told) = oneshot::channel();
+        if self.commands.send(Command::Leave(done)).await.is_ok() {
+            // An error means that the driver has ended already.
+            drop(told.await);
+        }
+    }
+
+    /// Whether this node is about to stop.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Says goodbye to the others, and stops links and driver.

@@ -7,6 +7,7 @@ use crate::membership::{Command, Membership};
 use crate::message::control::Control;
 use crate::peer::link::{Link, OnChange};
 use crate::peer::settings::PeerSettings;
+use crate::replica::clock::wall_ms;
 use rand::Rng;
 use rand::seq::IteratorRandom;
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ fn start(settings: Arc<PeerSettings>, member: &Member, membership: Weak<Membersh
     let health = Arc::new(Health::default());
     let lamp = health.clone();
     let on_change: OnChange = Arc::new(move |id, up| {
-        lamp.link(up);
+        lamp.link(up, wall_ms());
         if let Some(membership) = membership.upgrade().filter(|_| up) {
             // When the queue is full the failure detector finds out by itself, a second later.
             drop(membership.commands.try_send(Command::LinkUp(id)));

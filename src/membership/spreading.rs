@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a member may take to say whether it holds data.
 const SURVEY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a member may take to answer that it knows that this node is about to stop.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// How long to wait for a link that is not up yet before looking again.
 const LINK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -78,6 +81,18 @@ pub(super) async fn confirm(members: Vec<Neighbour>, state: Vec<u8>, done: onesh
     };
     // Whoever asked may have gone away meanwhile.
     drop(done.send(outcome));
+}
+
+/// Tells members that this node is about to stop; who does not answer in time finds out when it has stopped.
+pub(super) async fn take_leave(members: Vec<Neighbour>, message: Control, done: oneshot::Sender<()>) {
+    let mut tasks = JoinSet::new();
+    for Neighbour { link, .. } in members {
+        let message = message.clone();
+        tasks.spawn(async move { drop(ask(&link, message, LEAVE_TIMEOUT).await) });
+    }
+    tasks.join_all().await;
+    // Whoever stops may have stopped waiting.
+    let _ = done.send(());
 }
 
 /// Gives a sentence for each member that did not take the state.

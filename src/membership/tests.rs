@@ -3,6 +3,7 @@
 use super::flushing::NotFlushed;
 use super::*;
 use crate::causality::Hlc;
+use crate::message::control::Announced;
 use crate::peer::handshake::Hello;
 use crate::peer::listener::{self, Service, serve};
 use crate::peer::settings::{Identity, Limits};
@@ -75,6 +76,7 @@ fn request(n: u8, start_number: u64, port: u16) -> JoinRequest {
         zone: String::new(),
         weight: 1,
         start_number,
+        announced: Announced::default(),
     }
 }
 

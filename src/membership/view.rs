@@ -8,7 +8,7 @@ use crate::causality::{NodeId, NodeTag};
 use crate::gossip::state::{ClusterState, Member, address};
 use crate::key::{DATABASES, Partitions};
 use crate::membership::health::Health;
-use crate::message::control::JoinRequest;
+use crate::message::control::{Announced, JoinRequest};
 use crate::peer::link::Link;
 use crate::policy::Policy;
 use crate::ring::{Ring, RingMember};
@@ -53,6 +53,8 @@ pub struct Node {
     pub port: u16,
     /// Its port for nodes.
     pub cluster_port: u16,
+    /// What cluster clients are told of it.
+    pub announced: Announced,
     /// Its zone; empty: none.
     pub zone: String,
     /// Its share of the partitions, relative to the others'.
@@ -67,6 +69,16 @@ impl Node {
     /// Whether it makes sense to ask this member for anything. This node itself can always be asked.
     pub fn is_reachable(&self) -> bool {
         self.link.is_none() || self.health.is_reachable()
+    }
+
+    /// Whether cluster clients are to be sent to it.
+    pub fn is_in_service(&self) -> bool {
+        self.is_reachable() && !self.health.is_suspected() && !self.health.has_left(self.life)
+    }
+
+    /// The port where cluster clients find it.
+    pub fn announced_port(&self) -> u16 {
+        if self.announced.port == 0 { self.port } else { self.announced.port }
     }
 
     /// Its node port: host:cluster_port.
@@ -86,6 +98,7 @@ impl View {
             host: me.host.clone(),
             port: me.port,
             cluster_port: me.cluster_port,
+            announced: me.announced.clone(),
             zone: me.zone.clone(),
             weight: me.weight,
             link: None,
@@ -168,6 +181,7 @@ fn node(member: &Member, way: Option<(Arc<Link>, Arc<Health>)>) -> Node {
         host: member.host.clone(),
         port: member.port,
         cluster_port: member.cluster_port,
+        announced: member.announced.clone(),
         zone: member.zone.clone(),
         weight: member.weight,
         link,

@@ -6,7 +6,7 @@
 //! # Layout, byte by byte
 //! ```text
 //! 0    [`CONTROL`]; a data plane message begins with another byte
-//! 1    layout version, now 1
+//! 1    layout version, now 2
 //! 2..  the message in postcard's encoding of [`Control`]
 //! ```
 //!
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// The longest control message in bytes; a member map of a thousand nodes takes about 100 kB.
 pub const CONTROL_BYTES_MAX: usize = 4 << 20;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One message about the cluster. Requests name the answers they get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub enum Control {
     Reached(Reached),
     /// A member's word and how far it is in the present round. No answer.
     Report(Report),
+    /// "I am about to stop: in this life (start number) send clients elsewhere." Answered by [`Control::Same`].
+    Leaving(u64),
 }
 
 /// How far everyone has written, as one node knows it.
@@ -108,6 +110,17 @@ pub struct JoinRequest {
     pub weight: u32,
     /// How often it has been started.
     pub start_number: u64,
+    /// What cluster clients are told of it.
+    pub announced: Announced,
+}
+
+/// What cluster clients are told of a node beside its host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Announced {
+    /// The port of its cluster view; 0: the one for clients.
+    pub port: u16,
+    /// `cluster-announce-hostname`; empty: none.
+    pub hostname: String,
 }
 
 /// Why a node is not let in, or a message not acted on.
@@ -240,6 +253,7 @@ mod tests {
             zone: String::new(),
             weight: 1,
             start_number: 2,
+            announced: Announced { port: 8003, hostname: "node-3.example".into() },
         };
         for message in [
             Control::Join(request),
@@ -247,6 +261,7 @@ mod tests {
             Control::Swim(vec![1, 2, 3]),
             Control::Digest(Summary { cluster_id: 1, epoch: 2, digest: u64::MAX }),
             Control::Ping,
+            Control::Leaving(3),
             Control::Reach(0b101),
             Control::Reached(Reached { own: Hlc(8), seen: vec![(0, NodeTag(1), Hlc(7))] }),
         ] {

@@ -1,10 +1,12 @@
 //! `--dev-cluster N`: N nodes as N processes on this machine, to try things out.
 //!
-//! Each node is this very program with a port and a directory of its own, from 127.0.0.1:7001 on (node ports +10000).
+//! Each node is this very program with a port and a directory of its own, from 127.0.0.1:7001 on (cluster view +1000,
+//! node ports +10000).
 //! The first process only starts them, says where they are, and stops them all when it is told to stop. Should it be
 //! killed outright, the nodes follow it ([`follow_parent`]).
 
 use crate::config::load::Loaded;
+use crate::config::{CLUSTER_PORT_OFFSET, VIEW_PORT_OFFSET};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,11 +22,8 @@ const PARENT_VARIABLE: &str = "DYNAMIS_DEV_CLUSTER_PARENT";
 /// The first node's port for clients.
 const FIRST_PORT: u16 = 7001;
 
-/// What is added to a port for clients to get the port for nodes.
-const CLUSTER_PORT_OFFSET: u16 = 10_000;
-
 /// Settings each node gets its own value of.
-const OWN_SETTINGS: [&str; 5] = ["port", "cluster-port", "dir", "seeds", "bind"];
+const OWN_SETTINGS: [&str; 6] = ["port", "cluster-port", "cluster-view-port", "dir", "seeds", "bind"];
 
 /// How long the nodes may take to find each other.
 const READY: Duration = Duration::from_secs(60);
@@ -116,6 +115,7 @@ fn spawn(index: u16, count: u16, base: &Path, loaded: &Loaded) -> Result<DevNode
     }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--seeds", &seeds.join(",")]);
     command.args(["--cluster-port", &(port + CLUSTER_PORT_OFFSET).to_string()]).arg("--dir").arg(&dir);
+    command.args(["--cluster-view-port", &(port + VIEW_PORT_OFFSET).to_string()]);
     command.env(PARENT_VARIABLE, std::process::id().to_string()).kill_on_drop(true);
     // A process group of its own: Ctrl-C reaches this process, which then stops the nodes one clean way.
     command.process_group(0);
@@ -169,6 +169,7 @@ fn announce(nodes: &[DevNode]) {
     println!("  redis-cli -p {} SET greeting hello", port(0));
     println!("  redis-cli -p {} GET greeting", port(1));
     println!("  redis-cli -p {} DYN.EXPLAIN greeting", port(2));
+    println!("Redis Cluster libraries start at 127.0.0.1:{}.", port(0) + VIEW_PORT_OFFSET);
     println!("Ctrl-C stops them all.");
 }
 

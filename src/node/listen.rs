@@ -16,7 +16,9 @@ pub enum ListenError {
         why: io::Error,
     },
     /// The port is taken.
-    #[error("{address} is in use by another program; stop it, or choose another port")]
+    #[error(
+        "{address} is in use by another program; stop it, or choose another port (port, cluster-view-port, cluster-port)"
+    )]
     InUse {
         /// Address and port.
         address: SocketAddr,

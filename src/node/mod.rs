@@ -1,7 +1,8 @@
 //! The roof: puts a node together, starts it, and stops it.
 //!
 //! Moving into a house: first see whether the doors are free and the cellar is yours, then wind the clock, hang up the
-//! board with the neighbours, and only when the neighbours know you unlock the front door. Moving out goes backwards.
+//! board with the neighbours, and only when the neighbours know you unlock the front door. Moving out goes backwards, and
+//! begins with a note at the side door where the regular carriers are to go from now on.
 //!
 //! # Contract
 //! - Whatever makes a start impossible is one clear sentence, before anything was changed for others.
@@ -21,6 +22,7 @@ use crate::replica::Replica;
 use crate::storage::home::Home;
 use crate::world::spawn_blocking;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 pub use start::StartError;
@@ -33,6 +35,9 @@ const FLUSHES_FILE: &str = "flushes";
 
 /// The name under which a clean stop leaves what the copies add up to.
 const TREES_FILE: &str = "trees";
+
+/// How often a node that stops looks whether the clients of its cluster view have left.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running node.
 pub struct Node {
@@ -56,8 +61,9 @@ impl Node {
         &self.coordinator
     }
 
-    /// Stops: no new requests, goodbye to the others, everything on disk.
+    /// Stops: cluster clients are sent elsewhere, no new requests, goodbye to the others, everything on disk.
     pub async fn stop(self) {
+        self.drain().await;
         self.door.stop().await;
         self.membership.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -81,5 +87,25 @@ impl Node {
             tracing::error!(%error, "stopping the storage failed");
         }
         tracing::info!("stopped");
+    }
+
+    /// Has the clients of the cluster view sent to other nodes, for `shutdown-drain-ms` or until they have left. Everybody
+    /// else is served as ever meanwhile.
+    async fn drain(&self) {
+        let view = self.membership.view();
+        if !view.nodes.iter().any(|node| node.link.is_some() && node.is_in_service()) {
+            return;
+        }
+        self.membership.leave_service().await;
+        let drain = Duration::from_millis(self.server.config.load().shutdown_drain_ms);
+        let notices = &self.server.notices;
+        let left = async {
+            while notices.visitors() > 0 {
+                tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(drain, left).await.is_err() {
+            tracing::info!("{} connections of the cluster view have not left within {drain:?}", notices.visitors());
+        }
     }
 }

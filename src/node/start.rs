@@ -14,7 +14,7 @@ use crate::gossip::state::ClusterState;
 use crate::handoff::tidy::Bounds;
 use crate::key::Partitions;
 use crate::membership::{Hands, Membership, Saving, Settings as MembershipSettings};
-use crate::message::control::JoinRequest;
+use crate::message::control::{Announced, JoinRequest};
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
@@ -86,6 +86,10 @@ impl Node {
         log: Option<LogHandle>,
     ) -> Result<Node, StartError> {
         let clients = listen(&config.bind, config.port, config.tcp_backlog).await?;
+        let view = match config.view_port() {
+            Some(port) => listen(&config.bind, port, config.tcp_backlog).await?,
+            None => Vec::new(),
+        };
         let nodes = listen(&config.bind, config.cluster_port(), config.tcp_backlog).await?;
         let opened = open_storage(engine, &config).await?;
         let (home, store) = (opened.home.clone(), opened.store.clone());
@@ -139,7 +143,7 @@ impl Node {
         let apply = apply_settings(coordinator.clone(), pace, log);
         let server = Server::new(coordinator.clone(), config, file, apply);
         tasks.push(tokio::spawn(latency::watch_log(server.clone())));
-        let door = Door::open(clients, server.clone());
+        let door = Door::open(clients, view, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }
 }
@@ -266,6 +270,23 @@ fn announced_host(config: &Config) -> String {
     }
 }
 
+/// The port at which other nodes are told to reach this one.
+fn announced_bus_port(config: &Config) -> u16 {
+    match config.cluster_announce_bus_port {
+        0 => config.cluster_port(),
+        port => port,
+    }
+}
+
+/// What cluster clients are told of this node.
+fn announced(config: &Config) -> Announced {
+    let port = match config.cluster_announce_port {
+        0 => config.view_port().unwrap_or_default(),
+        port => port,
+    };
+    Announced { port, hostname: config.cluster_announce_hostname.clone() }
+}
+
 fn peer_settings(config: &Config, opened: &Opened) -> Arc<PeerSettings> {
     let identity = Identity {
         cluster_name: config.cluster_name.clone(),
@@ -273,7 +294,7 @@ fn peer_settings(config: &Config, opened: &Opened) -> Arc<PeerSettings> {
         node_id: opened.node_id,
         start_number: opened.start_number,
         host: announced_host(config),
-        cluster_port: config.cluster_port(),
+        cluster_port: announced_bus_port(config),
     };
     Arc::new(PeerSettings::new(identity, Limits::default(), PeerSettings::random_seed()))
 }
@@ -305,10 +326,11 @@ async fn start_membership(
             id: opened.node_id,
             host: announced_host(config),
             port: config.port,
-            cluster_port: config.cluster_port(),
+            cluster_port: announced_bus_port(config),
             zone: config.zone.clone(),
             weight: config.weight,
             start_number: opened.start_number,
+            announced: announced(config),
         },
         seeds: config.seeds.clone(),
         partitions,

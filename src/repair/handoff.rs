@@ -297,6 +297,7 @@ mod tests {
     use crate::key::Partitions;
     use crate::membership::health::Health;
     use crate::membership::view::Node;
+    use crate::message::control::Announced;
     use crate::policy::Policy;
     use crate::ring::{Ring, RingMember};
 
@@ -312,6 +313,7 @@ mod tests {
             host: String::new(),
             port: 0,
             cluster_port: 0,
+            announced: Announced::default(),
             zone: String::new(),
             weight: 1,
             link: None,

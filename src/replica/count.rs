@@ -139,6 +139,32 @@ impl Replica {
         })
     }
 
+    /// How many live keys of a database lie in a slot here, as [`Replica::count`].
+    pub fn count_slot(&self, slot: u16, database: u8) -> Result<u64, StorageError> {
+        self.store.settle()?;
+        self.count(Slots { first: slot, last: slot }, database)
+    }
+
+    /// Up to `most` live keys of a database that lie in a slot here. Reads the disk.
+    pub fn keys_of_slot(&self, slot: u16, database: u8, most: usize) -> Result<Vec<Bytes>, StorageError> {
+        self.store.settle()?;
+        let (from, to) = Slots { first: slot, last: slot }.range();
+        let (now_ms, mut keys) = (self.clock.now_ms(), Vec::new());
+        self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
+            if keys.len() >= most {
+                return ControlFlow::Break(());
+            }
+            if let Some((key, mut object)) = decode(key, value).filter(|(key, _)| key.database() == database) {
+                self.flushes.bury(database, &mut object);
+                if object.shown(now_ms).is_some() {
+                    keys.push(Bytes::copy_from_slice(key.user_key()));
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(keys)
+    }
+
     /// Whether this node holds any record at all, deletes included.
     pub fn holds_data(&self) -> bool {
         self.counts.cells.iter().any(|cell| cell.keys.load(Ordering::Relaxed) > 0)

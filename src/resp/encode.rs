@@ -52,6 +52,7 @@ impl Reply {
                 out.extend_from_slice(b"\r\n");
             }
             Reply::Verbatim(text) => put_bulk(text.as_bytes(), out),
+            Reply::Encoded(bytes) => out.extend_from_slice(bytes),
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Reply {
     Double(f64),
     /// A text for people (`=…txt:`); a bulk string in RESP2.
     Verbatim(String),
+    /// A whole reply as bytes already, in the protocol of the one who asks.
+    Encoded(Bytes),
 }
 
 impl Reply {

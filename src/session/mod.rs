@@ -47,8 +47,20 @@ pub enum Replies {
     SkipNext,
 }
 
+/// The manners a connection is met with, by the port it came in at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Face {
+    /// `port`: any node takes any command for the whole cluster.
+    #[default]
+    Plain,
+    /// `cluster-view-port`: Redis Cluster's manners.
+    ClusterView,
+}
+
 /// One connection's state.
 pub struct Session {
+    /// Where it came in.
+    pub face: Face,
     /// What others see of it; leaves the register when the session is dropped.
     pub client: Entry,
     /// Redis's SELECT index.
@@ -81,9 +93,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A fresh connection; `authenticated` when no password is asked for.
+    /// A fresh connection at `port`; `authenticated` when no password is asked for.
     pub fn new(client: Entry, authenticated: bool) -> Session {
         Session {
+            face: Face::Plain,
             client,
             database: 0,
             r: None,

@@ -13,6 +13,7 @@ struct World {
     serial: u64,
     silent: BTreeSet<usize>,
     seen: BTreeMap<(usize, usize), bool>,
+    suspected: BTreeSet<(usize, usize)>,
     loss_percent: u64,
     dice: u64,
 }
@@ -40,6 +41,7 @@ impl World {
             serial: 0,
             silent: BTreeSet::new(),
             seen: BTreeMap::new(),
+            suspected: BTreeSet::new(),
             loss_percent,
             dice: seed | 1,
         };
@@ -76,6 +78,12 @@ impl World {
                 Effect::Timer(after, token) => self.schedule(after.as_millis() as u64, Event::Timer(n, token)),
                 Effect::Up(other) => self.saw(n, other, true),
                 Effect::Down(other) => self.saw(n, other, false),
+                Effect::Suspected(other) => {
+                    assert!(self.suspected.insert((n, usize::from(other.0[0]))), "suspected once");
+                }
+                Effect::Cleared(other) => {
+                    assert!(self.suspected.remove(&(n, usize::from(other.0[0]))), "cleared once it was suspected");
+                }
             }
         }
     }
@@ -160,6 +168,29 @@ fn the_bound_that_is_shown_holds_at_any_pace() {
 }
 
 #[test]
+fn who_falls_silent_is_suspected_by_all_well_before_it_is_away() {
+    for seed in 0..20 {
+        let mut world = World::new(3, seed * 100, 0);
+        world.until_agreed(2000);
+        world.run(2000 + seed * 137);
+        assert!(world.suspected.is_empty(), "nobody is suspected for nothing");
+        world.silent.insert(2);
+        let start_ms = world.now_ms;
+        while !(world.suspected.contains(&(0, 2)) && world.suspected.contains(&(1, 2))) {
+            assert!(world.now_ms - start_ms < 1800, "{:?}", world.suspected);
+            world.run(10);
+        }
+        assert!(world.seen[&(0, 2)] && world.seen[&(1, 2)], "suspected, and still there");
+        world.silent.clear();
+        world.run(1000);
+        assert!(world.suspected.is_empty() && world.agrees(), "it has contradicted");
+        world.silent.insert(2);
+        world.until_agreed(5000);
+        assert!(!world.suspected.contains(&(0, 2)) && !world.suspected.contains(&(1, 2)), "who is away is no suspect");
+    }
+}
+
+#[test]
 fn a_restarted_node_is_seen_at_once() {
     let mut world = World::new(3, 7, 0);
     world.until_agreed(2000);
@@ -168,12 +199,14 @@ fn a_restarted_node_is_seen_at_once() {
     world.silent.clear();
     world.nodes[1] = Detector::new(id(1), 2, 99, Settings::default());
     world.seen.retain(|(n, _), _| *n != 1);
+    world.suspected.retain(|(n, _)| *n != 1);
     let effects = world.nodes[1].set_members((0..3).map(id));
     world.carry_out(1, effects);
     assert!(world.until_agreed(2000) <= 300);
     // Restarted before anybody missed it, with timers of its old life still due.
     world.nodes[1] = Detector::new(id(1), 3, 98, Settings::default());
     world.seen.retain(|(n, _), _| *n != 1);
+    world.suspected.retain(|(n, _)| *n != 1);
     let effects = world.nodes[1].set_members((0..3).map(id));
     world.carry_out(1, effects);
     assert!(world.until_agreed(2000) <= 1200);

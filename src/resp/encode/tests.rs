@@ -36,6 +36,7 @@ fn every_shape_in_both_protocols() {
         (Reply::Push(vec![Reply::Integer(1)]), "*1\r\n:1\r\n", ">1\r\n:1\r\n"),
         (Reply::Several(vec![Reply::Ok, Reply::Null]), "+OK\r\n$-1\r\n", "+OK\r\n_\r\n"),
         (Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
+        (Reply::Encoded(Bytes::from_static(b"*1\r\n:7\r\n")), "*1\r\n:7\r\n", "*1\r\n:7\r\n"),
         (Reply::Verbatim("hi".into()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
     ];
     for (reply, resp2, resp3) in cases {
@@ -85,6 +86,7 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Map(pairs) => Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect()),
         Reply::Double(number) => Frame2::BulkString(double(*number).into()),
         Reply::Verbatim(text) => Frame2::BulkString(text.clone().into()),
+        Reply::Encoded(_) => unreachable!("no leaf is one"),
     }
 }
 
@@ -110,6 +112,7 @@ fn frame3(reply: &Reply) -> Frame3 {
             let format = VerbatimStringFormat::Text;
             Frame3::VerbatimString { data: text.clone().into(), format, attributes }
         }
+        Reply::Encoded(_) => unreachable!("no leaf is one"),
     }
 }
 

@@ -1,0 +1,113 @@
+//! Redis Cluster's client libraries under load while a node stops or dies under them.
+
+use super::is_listed;
+use crate::harness::clients::folder;
+use crate::harness::cluster::Cluster;
+use crate::harness::wait;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a client goes on after the node is gone, before it is told to stop.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
+/// A library that works.
+struct Load {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+/// What it told at the end.
+#[derive(Debug)]
+struct Told {
+    operations: usize,
+    failures: usize,
+    gap_ms: usize,
+    text: String,
+}
+
+impl Load {
+    /// Starts a library's script and waits until it has written its keys.
+    fn start(library: &str, cluster: &Cluster) -> Load {
+        let mut command = match library {
+            "redis-py" => {
+                let mut python = Command::new(folder().join(".venv/bin/python"));
+                python.arg(folder().join("clients/view-load.py"));
+                python
+            }
+            _ => {
+                let mut node = Command::new("node");
+                node.arg(folder().join("clients/view-load.mjs")).arg(library);
+                node
+            }
+        };
+        command.args(cluster.nodes.iter().map(|node| node.view.to_string()));
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.spawn().expect("compat-tests/run installs what this needs");
+        let mut output = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("its output is text");
+        assert_eq!(line, "ready\n");
+        Load { child, output }
+    }
+
+    fn stop(mut self) -> Told {
+        self.child.stdin.take().expect("it was piped").write_all(b"stop\n").expect("it still reads");
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("its output is text");
+        assert!(self.child.wait().expect("it ends").success(), "{text}");
+        let number = |name: &str| {
+            let line =
+                text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+            line.trim().parse().expect("a number")
+        };
+        let (operations, failures, gap_ms) = (number("operations"), number("failures"), number("gap_ms"));
+        Told { operations, failures, gap_ms, text }
+    }
+}
+
+/// Lets a library work while something happens to node 1, and for a while after the others have dropped it.
+fn during(library: &str, settings: &[(&str, &str)], happens: impl FnOnce(&mut Cluster)) -> Told {
+    let mut cluster = Cluster::start(4, settings);
+    let load = Load::start(library, &cluster);
+    happens(&mut cluster);
+    wait::until("nobody lists it", 10, || [0, 2, 3].iter().all(|at| !is_listed(&cluster, *at, 1)));
+    let since = Instant::now();
+    wait::until("the client has worked on", 60, || since.elapsed() > AFTERWARDS);
+    load.stop()
+}
+
+/// A node is told to stop: no library that follows MOVED loses one command.
+#[test]
+fn a_graceful_stop_fails_nothing() {
+    for library in ["redis-py", "ioredis", "node-redis"] {
+        let told = during(library, &[("shutdown-drain-ms", "1500")], |cluster| cluster.nodes[1].tell_to_stop());
+        println!("{library}, graceful stop: {told:?}");
+        assert_eq!(told.failures, 0, "{library}: {}", told.text);
+        assert!(told.operations > 100, "{library}: {}", told.text);
+    }
+}
+
+/// A node is killed: redis-py and ioredis find the next owner by themselves, within their own retries.
+#[test]
+fn a_killed_node_costs_redis_py_and_ioredis_nothing() {
+    for library in ["redis-py", "ioredis"] {
+        let told = during(library, &[], |cluster| cluster.nodes[1].kill9());
+        println!("{library}, kill -9: {told:?}");
+        assert_eq!(told.failures, 0, "{library}: {}", told.text);
+        assert!(told.operations > 100 && told.gap_ms < 3000, "{library}: {}", told.text);
+    }
+}
+
+/// A node is killed: node-redis, which looks at CLUSTER SLOTS again only seconds later, heals by itself.
+#[test]
+fn node_redis_heals_after_a_kill() {
+    let mut cluster = Cluster::start(4, &[]);
+    let load = Load::start("node-redis", &cluster);
+    cluster.nodes[1].kill9();
+    let since = Instant::now();
+    wait::until("the client has had its time", 60, || since.elapsed() > Duration::from_secs(15));
+    let told = load.stop();
+    println!("node-redis, kill -9: {told:?}");
+    assert!(told.operations > 100 && told.gap_ms < 12_000, "{}", told.text);
+}
