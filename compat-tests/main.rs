@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod cluster_view;
 mod commands;
+mod counters;
 mod dev_cluster;
 mod detection;
 mod disk;

@@ -1,5 +1,6 @@
 //! Clients that write values nobody else writes, and remember what they were told.
 
+use crate::counting::{AMOUNTS, Addition, COUNTERS};
 use crate::faults::Plan;
 use crate::resp::{Connection, Reply};
 use rand::rngs::StdRng;
@@ -51,6 +52,8 @@ pub struct History {
     pub seen: RefCell<Vec<(String, String)>>,
     /// What was shown together with each context.
     pub shown: RefCell<BTreeMap<String, BTreeSet<String>>>,
+    /// Everything that was to be added to counters.
+    pub additions: RefCell<Vec<Addition>>,
     /// Reads that were answered.
     pub reads: Cell<u64>,
     next_value: Cell<u64>,
@@ -72,10 +75,12 @@ impl History {
 
 /// Runs the clients of a plan until they are stopped.
 pub async fn run(plan: Rc<Plan>, history: Rc<History>) -> turmoil::Result {
-    for number in 0..plan.clients {
+    for number in 0..plan.clients + plan.counting {
         history.running.set(history.running.get() + 1);
         let random = StdRng::seed_from_u64(plan.seed.wrapping_mul(1_000) + number as u64);
-        let client = Client { plan: plan.clone(), history: history.clone(), random, at: None, contexts: Vec::new() };
+        let counts = number >= plan.clients;
+        let (plan, history) = (plan.clone(), history.clone());
+        let client = Client { plan, history, random, counts, at: None, contexts: Vec::new() };
         tokio::task::spawn_local(client.run());
     }
     while !history.is_over() {
@@ -88,6 +93,8 @@ struct Client {
     plan: Rc<Plan>,
     history: Rc<History>,
     random: StdRng,
+    /// Whether it does nothing but add to counters.
+    counts: bool,
     at: Option<(usize, Connection)>,
     /// Contexts it was given and has not used: key, context.
     contexts: Vec<(String, String)>,
@@ -96,8 +103,12 @@ struct Client {
 impl Client {
     async fn run(mut self) {
         while !self.history.stopped.get() {
-            let key = format!("k{}", self.random.random_range(0..self.plan.keys));
-            self.step(key).await;
+            if self.counts {
+                self.count().await;
+            } else {
+                let key = format!("k{}", self.random.random_range(0..self.plan.keys));
+                self.step(key).await;
+            }
             let rest_ms = self.random.random_range(0..60);
             sleep(Duration::from_millis(rest_ms)).await;
             if self.random.random_bool(if self.plan.blind > 0 { 0.5 } else { 0.05 }) {
@@ -130,6 +141,17 @@ impl Client {
             87..94 => self.get(&key).await,
             _ => self.mortal(&format!("ttl-{key}")).await,
         }
+    }
+
+    /// Adds to a counter.
+    async fn count(&mut self) {
+        let key = format!("n{}", self.random.random_range(0..COUNTERS));
+        let amount = self.random.random_range(AMOUNTS);
+        let at = self.history.additions.borrow().len();
+        let outcome = Outcome::Unsure("under way".to_owned());
+        self.history.additions.borrow_mut().push(Addition { key: key.clone(), amount, outcome });
+        let (_, outcome) = self.outcome(&words(&["INCRBY", &key, &amount.to_string()])).await;
+        self.history.additions.borrow_mut()[at].outcome = outcome;
     }
 
     /// Reads, and answers what it has read.
@@ -216,7 +238,7 @@ impl Client {
             Reply::Error(line) => Outcome::Refused(line),
             Reply::Bulk(context) => Outcome::Acknowledged(context),
             // DEL deletes nothing where it finds nothing.
-            Reply::Integer(0) => Outcome::Refused("nothing to delete".to_owned()),
+            Reply::Integer(0) if !self.counts => Outcome::Refused("nothing to delete".to_owned()),
             Reply::Simple(_) | Reply::Integer(_) | Reply::Array(_) => Outcome::Acknowledged(None),
         };
         (node, outcome)

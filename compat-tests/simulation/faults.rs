@@ -13,6 +13,9 @@ pub const CLIENTS: usize = usize::MAX;
 /// A log may lag behind by a second, and the sync takes its time: so far apart may two machines forget.
 const BETWEEN_LOSSES_MS: u64 = 2_000;
 
+/// One seed in so many has clients that count.
+const COUNTING_EACH: u64 = 8;
+
 /// How a machine's software ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum End {
@@ -73,6 +76,8 @@ pub struct Plan {
     pub keys: usize,
     /// How long they do.
     pub load_ms: u64,
+    /// How many more add to counters.
+    pub counting: usize,
     /// How many of a hundred of their writes are `DYN.SET` without a context, beside what they do anyway.
     pub blind: u32,
     /// How many of a hundred of their requests are `SET`s and `DEL`s, half each, beside what they do anyway.
@@ -97,6 +102,8 @@ impl Plan {
             sloppy: random.random_bool(0.8),
             clients: random.random_range(2..=5),
             keys: random.random_range(3..=16),
+            // Some runs count; the others are as they would be without.
+            counting: if seed % COUNTING_EACH == COUNTING_EACH - 1 { 3 } else { 0 },
             blind: 0,
             deletes: 0,
             exchange_ms: pick(random, &[500, 500, 2_500]),

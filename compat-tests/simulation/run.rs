@@ -2,6 +2,7 @@
 
 use crate::checker;
 use crate::clients::{self, History};
+use crate::counting;
 use crate::faults::{CLIENTS, End, Fault, Plan};
 use crate::machine::{Machine, name};
 use dynamis::key::StorageKey;
@@ -123,27 +124,33 @@ impl Run {
         self.until(10_000, "the clients do not end", |run| {
             run.history.is_over().then_some(()).ok_or_else(String::new)
         })?;
-        let keys = self.keys();
+        let (keys, counters) = (self.keys(), self.counters());
+        let all: Vec<StorageKey> = keys.iter().chain(&counters).cloned().collect();
         let healed_at_ms = self.now_ms;
         self.until(HEALED_MS_MAX, "not all homes came to hold the same", |run| {
-            checker::unsettled(&run.machines, &keys).map_or(Ok(()), Err)
+            checker::unsettled(&run.machines, &all).map_or(Ok(()), Err)
         })?;
         let healed_ms = self.now_ms - healed_at_ms;
-        self.check(&keys)?;
+        self.check(&keys, &counters)?;
         let quiet_until_ms = self.now_ms + QUIET_MS;
         while self.now_ms < quiet_until_ms {
             self.step()?;
         }
         // A frame that comes twice may have left a hint once more.
         self.until(HEALED_MS_MAX, "homes that held the same came to differ again, and did not agree", |run| {
-            checker::unsettled(&run.machines, &keys).map_or(Ok(()), Err)
+            checker::unsettled(&run.machines, &all).map_or(Ok(()), Err)
         })?;
-        self.check(&keys)?;
-        Ok(self.summary(&keys, healed_ms))
+        self.check(&keys, &counters)?;
+        Ok(self.summary(&all, healed_ms))
     }
 
     fn keys(&self) -> Vec<StorageKey> {
         let names = (0..self.plan.keys).flat_map(|key| [format!("k{key}"), format!("ttl-k{key}")]);
+        names.map(|name| StorageKey::new(0, name.as_bytes()).expect("a short name")).collect()
+    }
+
+    fn counters(&self) -> Vec<StorageKey> {
+        let names = counting::names().filter(|_| self.plan.counting > 0);
         names.map(|name| StorageKey::new(0, name.as_bytes()).expect("a short name")).collect()
     }
 
@@ -297,8 +304,10 @@ impl Run {
         }
     }
 
-    fn check(&self, keys: &[StorageKey]) -> Result<(), String> {
-        let faults = checker::faults(&checker::copies(&self.machines, keys), &self.history);
+    fn check(&self, keys: &[StorageKey], counters: &[StorageKey]) -> Result<(), String> {
+        let mut faults = checker::faults(&checker::copies(&self.machines, keys), &self.history);
+        let counted = checker::copies(&self.machines, counters);
+        faults.extend(counting::faults(&counted, &self.history.additions.borrow()));
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n\n")) }
     }
 
@@ -315,8 +324,10 @@ impl Run {
         let writes = self.history.writes.borrow();
         writes.iter().for_each(|write| format!("{write:?}").hash(&mut hash));
         self.history.seen.borrow().hash(&mut hash);
-        let ended =
-            |wanted: fn(&clients::Outcome) -> bool| writes.iter().filter(|write| wanted(&write.outcome)).count();
+        let additions = self.history.additions.borrow();
+        additions.iter().for_each(|addition| format!("{addition:?}").hash(&mut hash));
+        let all = || writes.iter().map(|write| &write.outcome).chain(additions.iter().map(|added| &added.outcome));
+        let ended = |wanted: fn(&clients::Outcome) -> bool| all().filter(|outcome| wanted(outcome)).count();
         Summary {
             digest: hash.finish(),
             acknowledged: ended(|outcome| matches!(outcome, clients::Outcome::Acknowledged(_))),

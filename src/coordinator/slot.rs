@@ -18,6 +18,8 @@ use crate::replica::count_up::Reading;
 use crate::replica::write::Stored;
 use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
+#[cfg(feature = "simulation")]
+use crate::world::simulation::{Mutation, is_broken};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -412,6 +414,8 @@ impl Slot {
     pub fn unforwarded(&mut self, node: u16, error: &CallError) {
         let Run::Away { operation, w, .. } = &mut self.run else { return };
         let again = *w == 0 || matches!(error, CallError::NotSent);
+        #[cfg(feature = "simulation")]
+        let again = again || is_broken(Mutation::CountsAgain);
         self.ended = Some(match operation.take().filter(|_| again) {
             Some(operation) => Ended::Unplaced(operation, node),
             None => Ended::Outcome(Outcome::Failed(Failure::ForwardLost)),

@@ -85,6 +85,8 @@ impl Replica {
         let doubtful = |sibling: &Sibling| doubts.as_ref().is_some_and(|doubts| doubts.has(sibling));
         let mut object = record.object.clone().merge(reading.object, conflict);
         let (stamp, birth) = self.name(record, now_ms, object.highest())?;
+        #[cfg(feature = "simulation")]
+        let birth = super::rehearsed::birth_to_add(record, birth);
         let named =
             |birth| Increment { amounts, actor: Actor { node: self.tag, birth }, minter: self.tag, stamp, now_ms };
         let (birth, added) = match object.increment(&named(birth), conflict, doubtful) {

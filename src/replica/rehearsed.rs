@@ -1,7 +1,8 @@
 //! What a simulation wants to know of a replica, and where it breaks one on purpose. Not part of a server.
 
-use crate::causality::{Context, Dot};
+use crate::causality::{Context, Dot, Hlc};
 use crate::key::StorageKey;
+use crate::object::record::Record;
 use crate::object::{Object, Sibling};
 use crate::policy::Conflict;
 use crate::world::simulation::{Minted, Mutation, is_broken, minted};
@@ -31,6 +32,11 @@ pub(super) fn put_as_merge(object: &Object, given: &Context, sibling: &Sibling) 
         put.context.add(sibling.dot);
         object.clone().merge(put, Conflict::Siblings)
     })
+}
+
+/// The birth of the actor that adds.
+pub(super) fn birth_to_add(record: &Record, birth: Hlc) -> Hlc {
+    if is_broken(Mutation::CountsUnderOldName) { record.birth.unwrap_or(birth) } else { birth }
 }
 
 /// The leaves that a comparison lists.

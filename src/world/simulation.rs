@@ -105,11 +105,15 @@ pub enum Mutation {
     WordWithoutWaiting,
     /// Words go on after a change of lives without the homes having compared.
     RoundSkipped,
+    /// Adding goes on in the name of before an unclean stop.
+    CountsUnderOldName,
+    /// What another coordinator may have counted is given to yet another one.
+    CountsAgain,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 10] = [
+    pub const ALL: [Mutation; 12] = [
         Mutation::MergeDropsSibling,
         Mutation::PutIsMerge,
         Mutation::ActorSurvivesCrash,
@@ -120,6 +124,8 @@ impl Mutation {
         Mutation::OldCopiesTaken,
         Mutation::WordWithoutWaiting,
         Mutation::RoundSkipped,
+        Mutation::CountsUnderOldName,
+        Mutation::CountsAgain,
     ];
 }
 
