@@ -414,8 +414,6 @@ impl Slot {
     pub fn unforwarded(&mut self, node: u16, error: &CallError) {
         let Run::Away { operation, w, .. } = &mut self.run else { return };
         let again = *w == 0 || matches!(error, CallError::NotSent);
-        #[cfg(feature = "simulation")]
-        let again = again || is_broken(Mutation::CountsAgain);
         self.ended = Some(match operation.take().filter(|_| again) {
             Some(operation) => Ended::Unplaced(operation, node),
             None => Ended::Outcome(Outcome::Failed(Failure::ForwardLost)),
@@ -463,6 +461,10 @@ impl Slot {
                 Some(counted) => Outcome::Counted(counted.clone()),
                 None => Outcome::Written(stored.context.clone()),
             },
+            #[cfg(feature = "simulation")]
+            Run::Put { stored: Some(Stored { counted: Some(_), .. }), .. } if is_broken(Mutation::CountsAgain) => {
+                Outcome::Raced
+            }
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();

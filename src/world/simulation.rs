@@ -107,7 +107,7 @@ pub enum Mutation {
     RoundSkipped,
     /// Adding goes on in the name of before an unclean stop.
     CountsUnderOldName,
-    /// What another coordinator may have counted is given to yet another one.
+    /// What may have been counted is begun again.
     CountsAgain,
 }
 
