@@ -59,6 +59,8 @@ const CAUGHT_BY: &[(Mutation, &[u64])] = &[
     (Mutation::OldCopiesTaken, &[20, 21]),
     (Mutation::WordWithoutWaiting, &[0, 109, 137, 139]),
     (Mutation::RoundSkipped, &[67, 73, 82, 84, 97]),
+    (Mutation::CountsUnderOldName, &[31, 103]),
+    (Mutation::CountsReplaced, &[7, 15, 23]),
 ];
 
 fn variable(name: &str) -> Option<u64> {

@@ -18,8 +18,6 @@ use crate::replica::count_up::Reading;
 use crate::replica::write::Stored;
 use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
-#[cfg(feature = "simulation")]
-use crate::world::simulation::{Mutation, is_broken};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -461,10 +459,6 @@ impl Slot {
                 Some(counted) => Outcome::Counted(counted.clone()),
                 None => Outcome::Written(stored.context.clone()),
             },
-            #[cfg(feature = "simulation")]
-            Run::Put { stored: Some(Stored { counted: Some(_), .. }), .. } if is_broken(Mutation::CountsAgain) => {
-                Outcome::Raced
-            }
             Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
             Run::Get { machine, .. } if verdict == Verdict::Won => {
                 let object = machine.merged().clone();

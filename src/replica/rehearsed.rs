@@ -39,6 +39,18 @@ pub(super) fn birth_to_add(record: &Record, birth: Hlc) -> Hlc {
     if is_broken(Mutation::CountsUnderOldName) { record.birth.unwrap_or(birth) } else { birth }
 }
 
+/// What a copy that arrives makes of the one that is here.
+pub(super) fn replace_counts(held: &mut Object, arriving: &Object) {
+    if !is_broken(Mutation::CountsReplaced) {
+        return;
+    }
+    for sibling in &mut held.siblings {
+        if arriving.siblings.iter().any(|other| other.dot == sibling.dot) {
+            sibling.increments.clear();
+        }
+    }
+}
+
 /// The leaves that a comparison lists.
 pub(super) fn leaves(leaves: &[u32]) -> Vec<u32> {
     let skips = is_broken(Mutation::ExchangeSkipsLeaves);

@@ -129,6 +129,8 @@ impl Replica {
             if is_old {
                 return (Err(Refusal::Old), None);
             }
+            #[cfg(feature = "simulation")]
+            super::rehearsed::replace_counts(&mut held, &object);
             let merged = held.merge(object, conflict);
             let brings_only_past = record.object.siblings.is_empty() && merged.is_past(own_floor);
             if !damaged && ((merged == record.object && old.is_some()) || brings_only_past) {

@@ -107,8 +107,8 @@ pub enum Mutation {
     RoundSkipped,
     /// Adding goes on in the name of before an unclean stop.
     CountsUnderOldName,
-    /// What may have been counted is begun again.
-    CountsAgain,
+    /// A copy that arrives replaces what was added to the one that is here.
+    CountsReplaced,
 }
 
 impl Mutation {
@@ -125,7 +125,7 @@ impl Mutation {
         Mutation::WordWithoutWaiting,
         Mutation::RoundSkipped,
         Mutation::CountsUnderOldName,
-        Mutation::CountsAgain,
+        Mutation::CountsReplaced,
     ];
 }
 
