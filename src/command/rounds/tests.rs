@@ -21,6 +21,8 @@ enum Order {
     Bump(Vec<u8>),
     /// Adds to a key.
     Add(u8, i8),
+    /// Has changed something elsewhere already; tells whether its write raced.
+    Commit(u8),
     /// Answers at once.
     Now,
     /// A barrier.
@@ -131,6 +133,13 @@ impl House for Fake {
                 let operation = Operation { key: key(to), act, r: None, w: None };
                 let then = Then::Plain(|outcomes, _| Step::Reply(Reply::Integer(after(&outcomes[0]))));
                 (Step::Ask([operation].into_iter().collect(), then), false)
+            }
+            Order::Commit(to) => {
+                let then = Then::Committed(Box::new(|outcomes, _| {
+                    Step::Reply(Reply::Integer(matches!(outcomes[0], Outcome::Raced).into()))
+                }));
+                let write = put(to, 1, Basis::Seen(Object::default()));
+                (Step::Ask([write].into_iter().collect(), then), false)
             }
             Order::Now => (Step::Reply(Reply::Ok), false),
             Order::Wait => (Step::Wait(Box::pin(async { Reply::Null })), false),
@@ -258,6 +267,16 @@ async fn races_begin_again_up_to_a_bound() {
 }
 
 #[tokio::test]
+async fn a_command_that_has_changed_something_is_told_of_a_race_and_does_not_begin_again() {
+    for (races, told) in [(1, 1), (0, 0)] {
+        let mut fake = Fake::new(vec![Order::Commit(1), Order::Get(1)]);
+        fake.races_left = Mutex::new(races);
+        assert!(run(&mut fake).await);
+        assert_eq!(fake.done(), [format!("Some(Integer({told}))"), format!("Some(Integer({}))", 1 - told)]);
+    }
+}
+
+#[tokio::test]
 async fn what_is_added_to_one_key_is_one_operation() {
     let orders = vec![Order::Set(1, 5), Order::Add(1, 1), Order::Add(2, 1), Order::Add(1, 2), Order::Get(3)];
     let (answers, rounds) = rounds_of(orders).await;
@@ -303,6 +322,7 @@ fn one_by_one(orders: &[Order]) -> Vec<Option<Reply>> {
             }
             Order::Wait => Reply::Null,
             Order::Start(_) => unreachable!("its answer depends on the rounds"),
+            Order::Commit(_) => unreachable!("its answer depends on races"),
             Order::Now | Order::Quit => Reply::Ok,
         }));
     }
