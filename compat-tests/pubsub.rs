@@ -189,6 +189,29 @@ fn replies_and_messages_keep_their_order() {
     }
 }
 
+/// Who ends a subscription while messages are waiting gets all of them first, and none after the reply.
+#[test]
+fn what_waits_comes_before_the_end_of_the_subscription() {
+    let cluster = Cluster::single(&[]);
+    let mut publisher = cluster.connect(0);
+    let mut late = cluster.connect(0);
+    let id = late.done("CLIENT ID").integer();
+    late.done("SUBSCRIBE a");
+    let text = "x".repeat(64 << 10);
+    let mut sent = 0;
+    wait::until("messages wait", 20, || {
+        sent += publish(&mut publisher, "a", &text);
+        waiting_bytes(&mut publisher, id).is_some_and(|bytes| bytes > 1 << 20)
+    });
+    (0..20).for_each(|_| sent += publish(&mut publisher, "a", &text));
+    late.write(&request(&["UNSUBSCRIBE", "a"])).unwrap();
+    for number in 0..sent {
+        assert_eq!(late.receive().unwrap().items()[0].text(), "message", "{number} of {sent} came");
+    }
+    assert_eq!(late.receive().unwrap().to_string(), "[\"unsubscribe\", \"a\", :0]");
+    assert_eq!(late.run("PING").to_string(), "+PONG");
+}
+
 /// A client of RESP3 hears itself; the message follows the reply, as in Redis 7.2.
 #[test]
 fn who_publishes_may_listen_too() {
