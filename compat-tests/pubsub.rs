@@ -119,6 +119,22 @@ fn a_dead_node_is_missed_by_nobody_and_hears_again_when_it_is_back() {
     }
 }
 
+/// On the cluster view a message reaches everyone, too; who listens is told by each node for itself, as clients add up.
+#[test]
+fn the_cluster_view_tells_of_its_own_node() {
+    let cluster = Cluster::start(2, &[]);
+    let mut listeners: Vec<Connection> = (0..2).map(|at| listener(&cluster, at, 3, "SUBSCRIBE news")).collect();
+    listeners[0].done("PSUBSCRIBE n*");
+    let mut views: Vec<Connection> =
+        (0..2).map(|at| Connection::open(cluster.nodes[at].view).expect("the view is served")).collect();
+    assert_eq!(views[1].run("PUBLISH news hi").integer(), 3);
+    listeners.iter_mut().for_each(|listener| while message(listener).last().unwrap() != "hi" {});
+    assert_eq!(views[0].run("PUBSUB NUMSUB news").to_string(), "[\"news\", :1]");
+    assert_eq!(cluster.connect(0).run("PUBSUB NUMSUB news").to_string(), "[\"news\", :2]");
+    assert_eq!((views[0].run("PUBSUB NUMPAT").integer(), views[1].run("PUBSUB NUMPAT").integer()), (1, 0));
+    assert_eq!(views[1].run("PUBSUB CHANNELS").to_string(), "[\"news\"]");
+}
+
 /// Who leaves, by whatever door, is no subscriber any more.
 #[test]
 fn who_leaves_is_no_subscriber_any_more() {

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// What knows this node's subscribers. Its methods are called on the links' tasks and must not block.
@@ -24,6 +23,9 @@ pub trait Newsroom: Send + Sync {
     /// What clients here are subscribed to.
     fn survey(&self, survey: &Survey) -> Subscribed;
 }
+
+/// What will be found, by name: of each how many subscribe.
+pub type Found = Pin<Box<dyn Future<Output = BTreeMap<Bytes, u64>> + Send>>;
 
 impl Coordinator {
     /// Says who knows the subscribers here. Until then there are none. A second call changes nothing.
@@ -55,10 +57,10 @@ impl Coordinator {
         })
     }
 
-    /// What clients of all nodes that can be reached are subscribed to, by name; of each how many subscribe.
-    pub fn survey(self: &Arc<Self>, survey: Survey) -> Pin<Box<dyn Future<Output = BTreeMap<Bytes, u64>> + Send>> {
-        let here = self.survey_here(&survey);
-        let answers = self.ask_others(|| survey.body());
+    /// What clients of this node, or of all that can be reached, are subscribed to.
+    pub fn survey(&self, survey: &Survey, everywhere: bool) -> Found {
+        let here = self.survey_here(survey);
+        let answers = if everywhere { self.ask_others(|| survey.body()) } else { Vec::new() };
         Box::pin(async move {
             let mut counts: BTreeMap<Bytes, u64> = BTreeMap::new();
             let mut add = |subscribed: Subscribed| {

@@ -1,9 +1,12 @@
-//! PUBSUB: who listens to what, on all nodes that can be reached.
+//! PUBSUB: who listens to what, on all nodes that can be reached; on the cluster view on this node alone, as its clients ask
+//! every node and add up.
 
 use crate::command::step::Step;
 use crate::command::{Asked, done, help_lines, text};
+use crate::coordinator::news::Found;
 use crate::message::publish::{Names, Survey};
 use crate::resp::reply::Reply;
+use crate::session::Face;
 use crate::session::subscriptions::Kind;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -31,8 +34,14 @@ pub fn shardnumsub(asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `PUBSUB NUMPAT`: how many different patterns are subscribed to in the whole cluster.
 pub fn numpat(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let survey = Survey { kind: Kind::Pattern as u8, names: Names::Matching(None) };
-    let found = asked.server.coordinator.survey(survey);
+    let found = survey_for(asked, survey);
     Step::Wait(Box::pin(async move { Reply::Integer(found.await.len() as i64) }))
+}
+
+/// What is found where this connection looks.
+fn survey_for(asked: &Asked, survey: Survey) -> Found {
+    let everywhere = asked.session.face == Face::Plain;
+    asked.server.coordinator.survey(&survey, everywhere)
 }
 
 /// The names that somebody in the whole cluster is subscribed to.
@@ -47,7 +56,7 @@ fn list(asked: &mut Asked, words: &[Bytes], kind: Kind) -> Step {
             )));
         }
     };
-    let found = asked.server.coordinator.survey(Survey { kind: kind as u8, names: Names::Matching(pattern) });
+    let found = survey_for(asked, Survey { kind: kind as u8, names: Names::Matching(pattern) });
     Step::Wait(Box::pin(async move { Reply::Array(found.await.into_keys().map(Reply::Bulk).collect()) }))
 }
 
@@ -60,7 +69,7 @@ fn count(asked: &mut Asked, words: &[Bytes], kind: Kind) -> Step {
     // Each once: what several nodes say of one name is added up.
     let once: BTreeSet<Bytes> = names.iter().cloned().collect();
     let names_asked = Names::These(once.into_iter().collect());
-    let found = asked.server.coordinator.survey(Survey { kind: kind as u8, names: names_asked });
+    let found = survey_for(asked, Survey { kind: kind as u8, names: names_asked });
     Step::Wait(Box::pin(async move {
         let found = found.await;
         let pair = |name: Bytes| {
