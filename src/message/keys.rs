@@ -77,9 +77,13 @@ pub struct State {
 impl State {
     /// How an object stands.
     pub fn of(key: &StorageKey, object: &Object) -> State {
+        State { digest: object.digest(key), until_ms: State::until_ms_of(object) }
+    }
+
+    /// Until when an object shows a value; see [`State::until_ms`].
+    pub fn until_ms_of(object: &Object) -> u64 {
         let values = object.siblings.iter().filter(|sibling| sibling.value.is_some());
-        let until_ms = values.map(|sibling| sibling.expiry.1.unwrap_or(u64::MAX)).max().unwrap_or(0);
-        State { digest: object.digest(key), until_ms }
+        values.map(|sibling| sibling.expiry.1.unwrap_or(u64::MAX)).max().unwrap_or(0)
     }
 
     /// Whether a reader at `now_ms` sees a value.

@@ -1,9 +1,10 @@
 //! How many keys there are, by slot and database, kept beside the writes so that DBSIZE need not count.
 //!
-//! A key counts while any sibling has a value. One that has expired still counts here until it is overwritten; where a
-//! partition holds keys that expire, [`super::Replica::count`] looks at each.
+//! A key counts while any sibling has a value. One that has expired still counts until it is overwritten or forgotten, so
+//! where some have since the last look, [`super::Replica::count`] looks at the keys of those slots, and of no others.
 
 use super::Replica;
+use super::cells::{Cell, Found, Weight};
 use crate::codec::{self, Damaged, Reader, put_i64};
 use crate::key::{DATABASES, SLOTS, Slots, StorageKey};
 use crate::object::Object;
@@ -12,55 +13,8 @@ use crate::storage::engine::Space;
 use crate::storage::error::StorageError;
 use crate::walk::cover::Cover;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-/// Keys of one slot in one database.
-#[derive(Debug, Default)]
-struct Cell {
-    keys: AtomicI64,
-    expires: AtomicI64,
-}
-
-/// The counters: one cell for each slot and database, whatever the partitions are; 4 MiB.
-#[derive(Debug)]
-pub struct Counts {
-    cells: Vec<Cell>,
-}
-
-impl Default for Counts {
-    fn default() -> Counts {
-        let cells = (0..usize::from(SLOTS) * usize::from(DATABASES)).map(|_| Cell::default()).collect();
-        Counts { cells }
-    }
-}
-
-impl Counts {
-    /// A record changes from one object to another.
-    pub(super) fn change(&self, key: &StorageKey, before: (bool, bool), after: (bool, bool)) {
-        if before != after {
-            let cell = self.cell(key.token().slot(), key.database());
-            cell.keys.fetch_add(i64::from(after.0) - i64::from(before.0), Ordering::Relaxed);
-            cell.expires.fetch_add(i64::from(after.1) - i64::from(before.1), Ordering::Relaxed);
-        }
-    }
-
-    fn clear(&self) {
-        for cell in &self.cells {
-            cell.keys.store(0, Ordering::Relaxed);
-            cell.expires.store(0, Ordering::Relaxed);
-        }
-    }
-
-    fn cell(&self, slot: u16, database: u8) -> &Cell {
-        &self.cells[usize::from(slot) * usize::from(DATABASES) + usize::from(database)]
-    }
-}
-
-/// What an object adds to its cell: a key, an expiring key.
-pub(super) fn weight(object: &Object) -> (bool, bool) {
-    (object.has_value(), object.has_expiry())
-}
 
 impl Replica {
     /// Counts all records and adds them up once, at start after an unclean stop. Reads the whole store.
@@ -71,7 +25,7 @@ impl Replica {
         self.past.set_tombstones(0);
         self.store.scan(Space::Objects, &[], None, &mut |key, value| {
             if let Some((key, object)) = decode(key, value) {
-                self.counts.change(&key, (false, false), weight(&object));
+                self.counts.change(&key, Weight::default(), Weight::of(&object));
                 self.trees.change(&key, &Object::default(), &object);
                 self.flushes.seen.note(key.database(), &object, self.tag);
                 self.past.change(&Object::default(), &object);
@@ -84,9 +38,12 @@ impl Replica {
     /// database; the tombstones, i64.
     pub fn counts_saved(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for cell in &self.counts.cells {
-            put_i64(&mut out, cell.keys.load(Ordering::Relaxed));
-            put_i64(&mut out, cell.expires.load(Ordering::Relaxed));
+        for slot in 0..SLOTS {
+            for database in 0..DATABASES {
+                let cell = self.counts.cell(slot, database);
+                put_i64(&mut out, cell.map_or(0, Cell::keys) as i64);
+                put_i64(&mut out, cell.map_or(0, Cell::expires) as i64);
+            }
         }
         put_i64(&mut out, self.past.tombstones());
         out
@@ -95,41 +52,79 @@ impl Replica {
     /// Takes the counters of a clean stop. A damaged or foreign file is an error: count instead.
     pub fn counts_restored(&self, saved: &[u8]) -> Result<(), Damaged> {
         let mut reader = Reader::new(saved);
-        if saved.len() != self.counts.cells.len() * 16 + 8 {
+        if saved.len() != usize::from(SLOTS) * usize::from(DATABASES) * 16 + 8 {
             return Err(codec::Damaged::Malformed("number of slots"));
         }
-        for cell in &self.counts.cells {
-            cell.keys.store(reader.i64()?, Ordering::Relaxed);
-            cell.expires.store(reader.i64()?, Ordering::Relaxed);
+        for slot in 0..SLOTS {
+            for database in 0..DATABASES {
+                let (keys, expires) = (reader.i64()?, reader.i64()?);
+                if keys > 0 || self.counts.cell(slot, database).is_some() {
+                    self.counts.made(database)[usize::from(slot)].restore(keys, expires);
+                }
+            }
         }
         self.past.set_tombstones(reader.i64()?);
         reader.finish()
     }
 
-    /// How many live keys of a database lie in some slots here. Looks at each when some expire, or what was flushed has
-    /// not been swept away yet: reads the disk.
+    /// How many live keys of a database lie in some slots here. Looks at those of slots where some have expired lately, and at
+    /// all as long as what was flushed is not swept away yet: reads the disk.
     pub fn count(&self, slots: Slots, database: u8) -> Result<u64, StorageError> {
-        let cells = || (slots.first..=slots.last).map(|slot| self.counts.cell(slot, database));
-        if !self.flushes.is_pending(database) && cells().all(|cell| cell.expires.load(Ordering::Relaxed) == 0) {
-            return Ok(cells().map(|cell| cell.keys.load(Ordering::Relaxed).max(0) as u64).sum());
+        self.count_at(slots, database, self.clock.now_ms())
+    }
+
+    /// [`Replica::count`] at some moment.
+    pub(super) fn count_at(&self, slots: Slots, database: u8, now_ms: u64) -> Result<u64, StorageError> {
+        if self.flushes.is_pending(database) {
+            return self.look(slots, database, now_ms);
         }
+        let cells = self.counts.cells(database);
+        let live = |slot: u16| cells.get(usize::from(slot)).map_or(Some(0), |cell| cell.live(now_ms));
+        let (mut total, mut slot) = (0, slots.first);
+        while slot <= slots.last {
+            let Some(count) = live(slot) else {
+                let last = (slot..=slots.last).take_while(|slot| live(*slot).is_none()).last().unwrap_or(slot);
+                total += self.look(Slots { first: slot, last }, database, now_ms)?;
+                slot = last + 1;
+                continue;
+            };
+            total += count;
+            slot += 1;
+        }
+        Ok(total)
+    }
+
+    /// Counts the live keys of some slots one by one, and writes down what that says about the next time.
+    fn look(&self, slots: Slots, database: u8, now_ms: u64) -> Result<u64, StorageError> {
+        let begun: Vec<_> =
+            (slots.first..=slots.last).map(|slot| self.counts.cell(slot, database).map(Cell::begin)).collect();
+        let is_flushing = self.flushes.is_pending(database);
+        // Changed, and not to be seen yet.
+        let uncommitted: HashSet<u16> = self.store.uncommitted_keys().into_iter().filter_map(slot_of).collect();
+        let mut found = vec![Found::default(); begun.len()];
         let (from, to) = slots.range();
-        let (now_ms, mut live) = (self.clock.now_ms(), 0);
         self.store.scan(Space::Objects, &from, to.as_ref().map(|to| to.as_slice()), &mut |key, value| {
-            let object = decode(key, value).filter(|(key, _)| key.database() == database);
-            live += u64::from(object.is_some_and(|(_, mut object)| {
+            if let Some((key, mut object)) = decode(key, value).filter(|(key, _)| key.database() == database) {
                 self.flushes.bury(database, &mut object);
-                object.shown(now_ms).is_some()
-            }));
+                found[usize::from(key.token().slot() - slots.first)].add(&object, now_ms);
+            }
             ControlFlow::Continue(())
         })?;
-        Ok(live)
+        for ((slot, begun), found) in (slots.first..=slots.last).zip(begun).zip(&found) {
+            if let (Some(cell), Some(begun)) = (self.counts.cell(slot, database), begun)
+                && !is_flushing
+                && !uncommitted.contains(&slot)
+            {
+                cell.looked(begun, *found);
+            }
+        }
+        Ok(found.iter().map(|found| found.live).sum())
     }
 
     /// The slot, among those covered, of a key kept here; `dice` says which. None: no key is kept here.
     pub fn slot_of_key(&self, database: u8, cover: &Cover, dice: u64) -> Option<u16> {
         let slots = || cover.runs().iter().flat_map(|run| run.first..=run.last);
-        let keys = |slot: u16| self.counts.cell(slot, database).keys.load(Ordering::Relaxed).max(0) as u64;
+        let keys = |slot: u16| self.counts.cell(slot, database).map_or(0, Cell::keys);
         let mut left = dice.checked_rem(slots().map(keys).sum())?;
         slots().find(|slot| {
             let here = keys(*slot);
@@ -167,19 +162,19 @@ impl Replica {
 
     /// Whether this node holds any record at all, deletes included.
     pub fn holds_data(&self) -> bool {
-        self.counts.cells.iter().any(|cell| cell.keys.load(Ordering::Relaxed) > 0)
+        (0..DATABASES).any(|database| self.counts.cells(database).iter().any(|cell| cell.keys() > 0))
     }
 
     /// Keys and expiring keys of a database on this node, all its partitions together; expired ones included, and flushed
     /// ones until they are swept away.
     pub fn keyspace(&self, database: u8) -> (u64, u64) {
-        let cells = self.counts.cells.iter().skip(database.into()).step_by(DATABASES.into());
-        let sum = |total: (i64, i64), cell: &Cell| {
-            (total.0 + cell.keys.load(Ordering::Relaxed), total.1 + cell.expires.load(Ordering::Relaxed))
-        };
-        let (keys, expires) = cells.fold((0, 0), sum);
-        (keys.max(0) as u64, expires.max(0) as u64)
+        let cells = self.counts.cells(database);
+        (cells.iter().map(Cell::keys).sum(), cells.iter().map(Cell::expires).sum())
     }
+}
+
+fn slot_of(key: Bytes) -> Option<u16> {
+    StorageKey::from_bytes(key).map(|key| key.token().slot())
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Option<(StorageKey, Object)> {

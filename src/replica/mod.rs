@@ -13,6 +13,7 @@
 //! # What it refuses to do
 //! It knows no other node, no quorum and no client.
 
+pub mod cells;
 pub mod clock;
 pub mod count;
 pub mod count_up;
@@ -51,8 +52,8 @@ use crate::object::record::Record;
 use crate::storage::batch::Batch;
 use crate::storage::error::StorageError;
 use crate::storage::store::{Done, Store};
+use cells::Counts;
 use clock::NodeClock;
-use count::Counts;
 use filling::Filling;
 use flush::Flushes;
 use hints::Hints;

@@ -2,6 +2,7 @@
 
 mod counterexamples;
 mod counting;
+mod count;
 mod flush;
 mod keys;
 mod settling;

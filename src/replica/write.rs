@@ -1,8 +1,8 @@
 //! Writing here: a put stamps a new dot, an expiry sets a register, a merge takes in another replica's copy; adding to a
 //! number has a file of its own ([`super::count_up`]).
 
+use super::cells::Weight;
 use super::clock::{FUTURE_MS_MAX, wall_ms};
-use super::count::weight;
 use super::{Refusal, Replica, refusal};
 use crate::causality::token::ENTRIES_MAX;
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
@@ -274,7 +274,7 @@ impl Replica {
 
     /// Keeps counters and trees in step with a record. Under the key's lock.
     pub(super) fn note_change(&self, key: &StorageKey, before: &Object, after: &Object) {
-        self.counts.change(key, weight(before), weight(after));
+        self.counts.change(key, Weight::of(before), Weight::of(after));
         self.trees.change(key, before, after);
         self.flushes.seen.note(key.database(), after, self.tag);
         self.past.change(before, after);

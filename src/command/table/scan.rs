@@ -32,6 +32,6 @@ pub(super) const COMMANDS: &[Command] = &[
     command("dbsize", 1, READONLY | FAST, Group::Server, scan::dbsize)
         .categories(&["keyspace"])
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
-        .costs("O(1), O(N) in the number of keys of partitions where some expire or copies differ")
+        .costs("O(1), O(N) in the number of keys of slots where some have just expired, and of partitions whose copies differ")
         .help("1.0.0", "Counts the keys of the database."),
 ];
