@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT.
+/// Runs a node until SIGTERM, SIGINT or SHUTDOWN.
 async fn serve(config: Config, file: Option<PathBuf>, log: LogHandle) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
@@ -53,6 +53,7 @@ async fn serve(config: Config, file: Option<PathBuf>, log: LogHandle) -> Result<
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = node.server().shutdown.asked() => {}
     }
     node.stop().await;
     Ok(())

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const DESCRIBED: &str = include_str!("described.txt");
 
 /// The groups of the documentation that the file covers.
-const GROUPS: &str = "string bitmap generic connection server cluster transactions pubsub";
+const GROUPS: &str = "string bitmap generic connection server cluster transactions pubsub scripting";
 
 /// Commands that Redis 7.0 has not, and why we have them. A name that ends in `*` stands for all that begin so.
 const OURS: &[(&str, &str)] = &[
@@ -27,6 +27,7 @@ const OURS: &[(&str, &str)] = &[
 const DIFFERENT: &[(&str, &str, &str)] = &[
     ("client|kill", "arguments", "MAXAGE is there, and the words of SKIPME and TYPE are told one by one"),
     ("client|list", "arguments", "TYPE is told as for KILL"),
+    ("debug", "doc_flags", "Redis marks its own system commands"),
     ("command|getkeys", "arguments", "Redis 7.0 left them out"),
     ("command|getkeysandflags", "arguments", "Redis 7.0 left them out"),
 ];

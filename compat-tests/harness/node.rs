@@ -122,6 +122,15 @@ impl Node {
         });
     }
 
+    /// Waits until its process has ended by itself, and tells how.
+    pub fn wait_until_ended(&mut self) -> ExitStatus {
+        let process = self.process.as_mut().expect("the node runs");
+        let status =
+            wait::found("the process ends by itself", 20, || process.try_wait().expect("a child can be asked"));
+        self.process = None;
+        status
+    }
+
     /// kill -9, and waits until it is gone.
     pub fn kill9(&mut self) {
         self.signal(Signal::KILL);

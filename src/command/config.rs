@@ -67,6 +67,8 @@ fn changed(before: &Config, pairs: &[Bytes]) -> Result<Config, Reply> {
 /// `CONFIG RESETSTAT`
 pub fn resetstat(asked: &mut Asked, _words: &[Bytes]) -> Step {
     asked.server.stats.reset();
+    asked.server.rates.clear();
+    asked.server.coordinator.replica().stats.expired.store(0, std::sync::atomic::Ordering::Relaxed);
     done(Reply::Ok)
 }
 

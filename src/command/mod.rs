@@ -17,6 +17,7 @@ pub mod step;
 pub mod failure;
 pub mod arguments;
 pub mod stats;
+pub mod rate;
 pub mod strings;
 pub mod substrings;
 pub mod lcs;
@@ -42,8 +43,14 @@ pub mod client;
 pub mod config;
 pub mod command_info;
 pub mod server;
-pub mod flush;
+pub mod save;
+pub mod shutdown;
+pub mod function;
+pub mod lolwut;
 pub mod process;
+pub mod memory;
+pub mod debug;
+pub mod flush;
 pub mod info;
 pub mod notice;
 pub mod face;
@@ -66,6 +73,9 @@ use bytes::Bytes;
 use latency::events::Events;
 use notice::{Notice, NoticeBoard};
 use parking_lot::Mutex;
+use rate::Rates;
+use save::Saves;
+use shutdown::Shutdown;
 use slowlog::log::SlowLog;
 use stats::Stats;
 use std::path::PathBuf;
@@ -99,6 +109,14 @@ pub struct Server {
     pub events: Mutex<Events>,
     /// When the process started.
     pub started: Instant,
+    /// Bytes of memory in RAM when the door opened.
+    pub startup_bytes: u64,
+    /// How much is happening just now.
+    pub rates: Rates,
+    /// What SAVE and BGSAVE did.
+    pub saves: Saves,
+    /// Where SHUTDOWN rings.
+    pub shutdown: Shutdown,
     /// 40 hex digits, new at each start.
     pub run_id: String,
     /// The configuration file, if there is one.
@@ -108,6 +126,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// Keeps an eye on how much is happening, for ever.
+    pub async fn watch_rates(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(rate::SAMPLE_EVERY);
+        loop {
+            ticks.tick().await;
+            self.rates.sample(&self.stats);
+        }
+    }
+
     /// A server about to open its door. `apply` is called after each `CONFIG SET`, with the new settings.
     pub fn new(
         coordinator: Arc<Coordinator>,
@@ -116,6 +143,7 @@ impl Server {
         apply: Apply,
     ) -> Arc<Server> {
         let run_id = random_bytes::<20>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let saves = Saves::new(coordinator.now_ms() / 1000);
         let server = Arc::new(Server {
             coordinator,
             config: ArcSwap::from_pointee(config),
@@ -125,6 +153,10 @@ impl Server {
             slow_log: Mutex::default(),
             events: Mutex::default(),
             started: Instant::now(),
+            startup_bytes: process::resident_bytes(),
+            rates: Rates::default(),
+            saves,
+            shutdown: Shutdown::default(),
             run_id,
             config_file,
             apply,

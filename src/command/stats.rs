@@ -4,7 +4,6 @@
 //! The number of error prefixes kept is bounded ([`ERROR_PREFIXES_MAX`]).
 
 use super::latency::histogram::Histogram;
-use crate::world::Instant;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -63,6 +62,10 @@ pub struct Stats {
     pub bytes_in: Counter,
     /// Bytes written to clients.
     pub bytes_out: Counter,
+    /// Reads from clients' sockets.
+    pub reads: Counter,
+    /// Writes to clients' sockets.
+    pub writes: Counter,
     /// Errors answered.
     pub errors: Counter,
     /// Clients cut because they did not read what others sent them.
@@ -76,15 +79,6 @@ pub struct Stats {
     /// Connections that wait in a command just now.
     waiting: AtomicU64,
     error_prefixes: Mutex<BTreeMap<String, u64>>,
-    rate: Mutex<Rate>,
-}
-
-/// A measurement of commands per second.
-#[derive(Debug)]
-struct Rate {
-    at: Instant,
-    commands: u64,
-    per_second: u64,
 }
 
 /// A connection that waits.
@@ -106,6 +100,8 @@ impl Stats {
             commands_run: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            reads: Counter::default(),
+            writes: Counter::default(),
             errors: Counter::default(),
             slow_subscribers: Counter::default(),
             hits: Counter::default(),
@@ -113,7 +109,6 @@ impl Stats {
             races: Counter::default(),
             waiting: AtomicU64::new(0),
             error_prefixes: Mutex::default(),
-            rate: Mutex::new(Rate { at: Instant::now(), commands: 0, per_second: 0 }),
         }
     }
 
@@ -129,18 +124,6 @@ impl Stats {
     /// The error prefixes and how often each was answered.
     pub fn error_prefixes(&self) -> Vec<(String, u64)> {
         self.error_prefixes.lock().iter().map(|(prefix, count)| (prefix.clone(), *count)).collect()
-    }
-
-    /// Commands per second since it was last asked, measured over at least a second.
-    pub fn commands_per_second(&self) -> u64 {
-        let mut rate = self.rate.lock();
-        let (run, elapsed_ms) = (self.commands_run.sum(), rate.at.elapsed().as_millis() as u64);
-        if elapsed_ms >= 1000 {
-            rate.per_second = run.saturating_sub(rate.commands) * 1000 / elapsed_ms;
-            rate.commands = run;
-            rate.at = Instant::now();
-        }
-        rate.per_second
     }
 
     /// Counts a connection as waiting until the guard is dropped.
@@ -168,6 +151,8 @@ impl Stats {
             &self.commands_run,
             &self.bytes_in,
             &self.bytes_out,
+            &self.reads,
+            &self.writes,
             &self.errors,
             &self.slow_subscribers,
             &self.hits,
@@ -176,7 +161,6 @@ impl Stats {
         ];
         counters.into_iter().for_each(Counter::reset);
         self.error_prefixes.lock().clear();
-        self.rate.lock().commands = 0;
     }
 }
 

@@ -43,7 +43,7 @@ pub use error::ConfigError;
 pub use load::{Asked, Loaded, load};
 pub use output::{OutputLimit, OutputLimits};
 pub use table::Config;
-pub use value::{AppendFsync, Conflict, LogLevel, PortChoice, StorageEngine};
+pub use value::{AppendFsync, Conflict, DebugCommand, LogLevel, PortChoice, StorageEngine};
 
 use fixed::FIXED;
 use table::{SETTINGS, Setting};

@@ -7,7 +7,7 @@ use super::database::DatabaseSettings;
 use super::output::OutputLimits;
 use super::percentiles::Percentiles;
 use super::range::{Range, Refusal};
-use super::value::{AppendFsync, Conflict, LogLevel, PortChoice, StorageEngine, Value};
+use super::value::{AppendFsync, Conflict, DebugCommand, LogLevel, PortChoice, StorageEngine, Value};
 use std::path::PathBuf;
 
 /// One setting's facts.
@@ -149,6 +149,9 @@ settings! {
             mutable,
             "Which percentiles of each command's times INFO latencystats shows. More of them make INFO longer; nothing \
              else depends on it.";
+        enable_debug_command("enable-debug-command"): DebugCommand = "no", "", Range::OneOf(DebugCommand::WORDS), at_start,
+            "Who may run DEBUG, with which tests hold connections and let expired keys lie. no: nobody. local: clients \
+             that come from 127.0.0.1 or ::1. yes: everyone who may come in.";
         loglevel("loglevel"): LogLevel = "notice", "", Range::OneOf(LogLevel::WORDS), mutable,
             "The least important lines that are logged to standard error. debug logs each exchange between nodes and \
              slows a busy node down; warning logs only what needs someone's attention.";

@@ -71,6 +71,15 @@ words! {
         /// When the operating system likes.
         No = "no",
     }
+    /// Who may run DEBUG; Redis's words and order.
+    DebugCommand {
+        /// Nobody.
+        No = "no",
+        /// Everybody.
+        Yes = "yes",
+        /// Clients on this machine.
+        Local = "local",
+    }
     /// The least important kind of line that is logged.
     LogLevel {
         /// Everything.

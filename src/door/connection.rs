@@ -265,6 +265,7 @@ impl Connection {
         if self.taken > 0 {
             self.session.client.outgoing.written(std::mem::take(&mut self.taken));
         }
+        self.server.stats.writes.add(1);
         self.server.stats.bytes_out.add(self.output.len() as u64);
         self.output.clear();
         if self.output.capacity() > KEPT_BYTES {
@@ -306,6 +307,7 @@ impl Connection {
         if read == 0 {
             return Err(Ended::Left);
         }
+        self.server.stats.reads.add(1);
         self.server.stats.bytes_in.add(read as u64);
         Ok(Came::Requests)
     }

@@ -143,6 +143,7 @@ impl Node {
         let apply = apply_settings(coordinator.clone(), pace, log);
         let server = Server::new(coordinator.clone(), config, file, apply);
         tasks.push(tokio::spawn(latency::watch_log(server.clone())));
+        tasks.push(tokio::spawn(server.clone().watch_rates()));
         let door = Door::open(clients, view, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }

@@ -38,7 +38,7 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
             pause = PAUSE.0;
         }
         let due = passed.elapsed() >= pause && replica.floor() > floor;
-        if !due || replica.is_filling() || replica.keeps_copies() {
+        if !due || replica.past.is_resting() || replica.is_filling() || replica.keeps_copies() {
             continue;
         }
         floor = replica.floor();

@@ -91,6 +91,8 @@ pub struct ReplicaStats {
     pub exchange_bytes: AtomicU64,
     /// Siblings of old copies that were not taken in, because every other home had forgotten them.
     pub resurrections_refused: AtomicU64,
+    /// Keys whose values had expired, and were removed from the disk.
+    pub expired: AtomicU64,
     /// Records deleted because all they held were settled tombstones and expired values.
     pub tombstones_reaped: AtomicU64,
 }

@@ -20,7 +20,7 @@ use crate::storage::error::StorageError;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 const WORDS: usize = (1 << LEAF_BITS) / 64;
 
@@ -32,6 +32,7 @@ const REAPED_MAX: usize = 512;
 pub struct Past {
     databases: [OnceLock<Box<[AtomicU64]>>; DATABASES as usize],
     tombstones: AtomicI64,
+    resting: AtomicBool,
 }
 
 impl Past {
@@ -79,6 +80,16 @@ impl Past {
         if change != 0 {
             self.tombstones.fetch_add(change, Ordering::Relaxed);
         }
+    }
+
+    /// Lets the reaper rest, or wakes it.
+    pub fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    /// Whether the reaper is to rest.
+    pub fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
     }
 
     /// Keys that are deleted, and remembered as such.
@@ -222,6 +233,9 @@ impl Replica {
                 return ((false, true), Edit::Keep);
             }
             self.note_change(key, &before, &record.object);
+            if before.has_value() && !record.object.has_value() {
+                self.stats.expired.fetch_add(1, Ordering::Relaxed);
+            }
             if record.object.is_empty() {
                 self.stats.tombstones_reaped.fetch_add(1, Ordering::Relaxed);
                 return ((true, false), Edit::Remove);

@@ -37,12 +37,23 @@ impl Reply {
             Reply::NullArray if resp3 => out.extend_from_slice(b"_\r\n"),
             Reply::NullArray => out.extend_from_slice(b"*-1\r\n"),
             Reply::Simple(text) => put_line(b'+', text, out),
+            Reply::Status(text) => put_line(b'+', text, out),
             Reply::Error(text) => put_line(b'-', text, out),
             Reply::Array(items) => put_items(b'*', items, protocol, out),
             Reply::Set(items) => put_items(if resp3 { b'~' } else { b'*' }, items, protocol, out),
             Reply::Push(items) => put_items(if resp3 { b'>' } else { b'*' }, items, protocol, out),
             Reply::Several(replies) => replies.iter().for_each(|reply| reply.encode(protocol, out)),
             Reply::Map(pairs) => put_map(pairs, protocol, out),
+            Reply::Boolean(truth) if resp3 => put_line(b'#', if *truth { "t" } else { "f" }, out),
+            Reply::Boolean(truth) => put_header(b':', i64::from(*truth), out),
+            Reply::BigNumber(digits) if resp3 => put_line(b'(', digits, out),
+            Reply::BigNumber(digits) => put_bulk(digits.as_bytes(), out),
+            Reply::Attributed(attributes, reply) => {
+                if resp3 {
+                    put_pairs(b'|', attributes, protocol, out);
+                }
+                reply.encode(protocol, out);
+            }
             Reply::Double(number) if resp3 => put_line(b',', &double(*number), out),
             Reply::Double(number) => put_bulk(double(*number).as_bytes(), out),
             Reply::Verbatim(text) if resp3 => {
@@ -66,9 +77,20 @@ fn put_items(kind: u8, items: &[Reply], protocol: Protocol, out: &mut BytesMut) 
 
 fn put_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
     match protocol {
-        Protocol::Resp2 => put_length(b'*', pairs.len() * 2, out),
-        Protocol::Resp3 => put_length(b'%', pairs.len(), out),
+        Protocol::Resp2 => {
+            put_length(b'*', pairs.len() * 2, out);
+            put_each(pairs, protocol, out);
+        }
+        Protocol::Resp3 => put_pairs(b'%', pairs, protocol, out),
     }
+}
+
+fn put_pairs(kind: u8, pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
+    put_length(kind, pairs.len(), out);
+    put_each(pairs, protocol, out);
+}
+
+fn put_each(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
     for (key, value) in pairs {
         key.encode(protocol, out);
         value.encode(protocol, out);

@@ -9,6 +9,8 @@ pub enum Reply {
     Ok,
     /// A simple string.
     Simple(&'static str),
+    /// A simple string that is made as it is asked for.
+    Status(String),
     /// An error line: prefix and text, without `-` and CRLF.
     Error(String),
     /// `:n`
@@ -29,6 +31,12 @@ pub enum Reply {
     Push(Vec<Reply>),
     /// Several replies to one request, one behind the other: SUBSCRIBE answers once for each channel.
     Several(Vec<Reply>),
+    /// True or false; 1 or 0 in RESP2.
+    Boolean(bool),
+    /// An integer too large for [`Reply::Integer`], in digits; a bulk string in RESP2.
+    BigNumber(&'static str),
+    /// A reply with attributes before it, which RESP2 leaves out. Most clients cannot read them: only for those who ask.
+    Attributed(Vec<(Reply, Reply)>, Box<Reply>),
     /// A double; a bulk string in RESP2.
     Double(f64),
     /// A text for people (`=…txt:`); a bulk string in RESP2.

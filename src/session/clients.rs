@@ -150,6 +150,12 @@ impl Client {
         self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
+    /// Bytes its buffers hold memory for.
+    pub fn buffer_bytes(&self) -> usize {
+        let buffers = [&self.unread_bytes, &self.unread_room_bytes, &self.reply_room_bytes];
+        buffers.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
     /// It sent something just now.
     pub fn heard(&self) {
         self.last_heard_ms.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);

@@ -26,6 +26,7 @@ const fn blank(name: &'static str, arity: i8, flags: u16, group: Group) -> Comma
             Group::Connection => &["connection"],
             Group::Transactions => &["transaction"],
             Group::Pubsub => &["pubsub"],
+            Group::Scripting => &["scripting"],
             Group::Server | Group::Cluster | Group::Dynamis => &[],
         },
         tips: &[],

@@ -19,6 +19,8 @@ pub enum Group {
     Transactions,
     /// Channels and who listens to them.
     Pubsub,
+    /// Programs inside the server; there are none.
+    Scripting,
     /// Siblings, contexts and quorums: what only Dynamis has.
     Dynamis,
 }
@@ -35,6 +37,7 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Transactions => "transactions",
             Group::Pubsub => "pubsub",
+            Group::Scripting => "scripting",
             Group::Dynamis => "dynamis",
         }
     }

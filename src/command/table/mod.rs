@@ -31,6 +31,7 @@ mod strings;
 mod substrings;
 mod transfer;
 mod watching;
+mod upkeep;
 
 use super::Asked;
 use super::step::Step;
@@ -176,6 +177,7 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     server::COMMANDS,
     watching::COMMANDS,
+    upkeep::COMMANDS,
     cluster::COMMANDS,
     dynamis::COMMANDS,
 ];

@@ -22,6 +22,7 @@ fn every_shape_in_both_protocols() {
     let cases = [
         (Reply::Ok, "+OK\r\n", "+OK\r\n"),
         (Reply::Simple("PONG"), "+PONG\r\n", "+PONG\r\n"),
+        (Reply::Status("a\nb".to_owned()), "+a b\r\n", "+a b\r\n"),
         (Reply::error("ERR no"), "-ERR no\r\n", "-ERR no\r\n"),
         (Reply::error("ERR a\r\n+OK\n"), "-ERR a  +OK \r\n", "-ERR a  +OK \r\n"),
         (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
@@ -35,6 +36,14 @@ fn every_shape_in_both_protocols() {
         (Reply::Set(vec![Reply::Integer(1)]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
         (Reply::Push(vec![Reply::Integer(1)]), "*1\r\n:1\r\n", ">1\r\n:1\r\n"),
         (Reply::Several(vec![Reply::Ok, Reply::Null]), "+OK\r\n$-1\r\n", "+OK\r\n_\r\n"),
+        (Reply::Boolean(true), ":1\r\n", "#t\r\n"),
+        (Reply::Boolean(false), ":0\r\n", "#f\r\n"),
+        (Reply::BigNumber("12"), "$2\r\n12\r\n", "(12\r\n"),
+        (
+            Reply::Attributed(vec![(Reply::text("a"), Reply::Integer(1))], Box::new(Reply::Ok)),
+            "+OK\r\n",
+            "|1\r\n$1\r\na\r\n:1\r\n+OK\r\n",
+        ),
         (Reply::Double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
         (Reply::Encoded(Bytes::from_static(b"*1\r\n:7\r\n")), "*1\r\n:7\r\n", "*1\r\n:7\r\n"),
         (Reply::Verbatim("hi".into()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
@@ -77,6 +86,7 @@ fn frame2(reply: &Reply) -> Frame2 {
     match reply {
         Reply::Ok => Frame2::SimpleString("OK".into()),
         Reply::Simple(text) => Frame2::SimpleString((*text).into()),
+        Reply::Status(text) => Frame2::SimpleString(text.replace(['\r', '\n'], " ").into()),
         Reply::Error(text) => Frame2::Error(text.replace(['\r', '\n'], " ").into()),
         Reply::Integer(number) => Frame2::Integer(*number),
         Reply::Bulk(bytes) => Frame2::BulkString(bytes.clone()),
@@ -84,6 +94,9 @@ fn frame2(reply: &Reply) -> Frame2 {
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => all(items),
         Reply::Several(_) => unreachable!("several replies are no one frame"),
         Reply::Map(pairs) => Frame2::Array(pairs.iter().flat_map(|(k, v)| [frame2(k), frame2(v)]).collect()),
+        Reply::Boolean(truth) => Frame2::Integer((*truth).into()),
+        Reply::BigNumber(digits) => Frame2::BulkString((*digits).into()),
+        Reply::Attributed(_, reply) => frame2(reply),
         Reply::Double(number) => Frame2::BulkString(double(*number).into()),
         Reply::Verbatim(text) => Frame2::BulkString(text.clone().into()),
         Reply::Encoded(_) => unreachable!("no leaf is one"),
@@ -96,6 +109,7 @@ fn frame3(reply: &Reply) -> Frame3 {
     match reply {
         Reply::Ok => Frame3::SimpleString { data: "OK".into(), attributes },
         Reply::Simple(text) => Frame3::SimpleString { data: (*text).into(), attributes },
+        Reply::Status(text) => Frame3::SimpleString { data: text.replace(['\r', '\n'], " ").into(), attributes },
         Reply::Error(text) => Frame3::SimpleError { data: text.replace(['\r', '\n'], " ").into(), attributes },
         Reply::Integer(number) => Frame3::Number { data: *number, attributes },
         Reply::Bulk(bytes) => Frame3::BlobString { data: bytes.clone(), attributes },
@@ -107,6 +121,10 @@ fn frame3(reply: &Reply) -> Frame3 {
         Reply::Map(pairs) => {
             Frame3::Map { data: pairs.iter().map(|(k, v)| (frame3(k), frame3(v))).collect(), attributes }
         }
+        Reply::Boolean(data) => Frame3::Boolean { data: *data, attributes },
+        Reply::BigNumber(digits) => Frame3::BigNumber { data: (*digits).into(), attributes },
+        // Redis-protocol reads attributes back at the outermost level only, and so does the table above.
+        Reply::Attributed(_, reply) => frame3(reply),
         Reply::Double(number) => Frame3::Double { data: *number, attributes },
         Reply::Verbatim(text) => {
             let format = VerbatimStringFormat::Text;
