@@ -5,6 +5,7 @@
 
 mod bits;
 mod counters;
+mod config;
 mod described;
 mod dump;
 mod dynamis;

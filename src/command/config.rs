@@ -1,13 +1,16 @@
 //! CONFIG: reading and turning this node's switches while it runs.
 //!
 //! Contract: SET takes all pairs or none: they are tried on a copy, which is swapped in when the last one was taken and
-//! nothing contradicts anything. GET shows each setting once, however many patterns match it.
+//! nothing contradicts anything. GET shows each setting once, however many patterns match it. Of Redis's names that are no
+//! settings here some have one true value and refuse others ([`crate::config::fixed`]), and some may be set to anything
+//! without effect ([`crate::config::inert`]). REWRITE enters what runs into the file the node was started with.
 
 use super::step::Step;
 use super::{Asked, done, help_lines, text};
-use crate::config::Config;
+use crate::config::{Config, load};
 use crate::glob;
 use crate::resp::reply::Reply;
+use crate::world::spawn_blocking;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -42,16 +45,17 @@ fn changed(before: &Config, pairs: &[Bytes]) -> Result<Config, Reply> {
         Reply::error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
     };
     let mut names: Vec<String> = Vec::new();
+    // The first pair that cannot be taken speaks, as in Redis; only then are the values looked at.
     for pair in pairs.chunks(2) {
-        let name = text(&pair[0]).to_lowercase();
+        let (given, name) = (text(&pair[0]), text(&pair[0]).to_lowercase());
         match Config::mutable(&name) {
             None => {
-                return Err(Reply::error(format!(
-                    "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
-                    text(&pair[0])
-                )));
+                let refusal = format!("ERR Unknown option or number of arguments for CONFIG SET - '{given}'");
+                return Err(Reply::error(refusal));
             }
-            Some(_) if names.contains(&name) => return Err(failed(&text(&pair[0]), "duplicate parameter")),
+            // A fact may be stated: whether it is the true one, its value tells.
+            Some(false) if !Config::is_fixed(&name) => return Err(failed(&given, "can't set immutable config")),
+            Some(_) if names.contains(&name) => return Err(failed(&given, "duplicate parameter")),
             Some(_) => names.push(name),
         }
     }
@@ -62,6 +66,21 @@ fn changed(before: &Config, pairs: &[Bytes]) -> Result<Config, Reply> {
     }
     after.check().map_err(|why| failed(&names[0], &why.to_string()))?;
     Ok(after)
+}
+
+/// `CONFIG REWRITE`
+pub fn rewrite(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    let Some(path) = asked.server.config_file.clone() else {
+        return done(Reply::error("ERR The server is running without a config file"));
+    };
+    let config = asked.server.config.load_full();
+    Step::Wait(Box::pin(async move {
+        match spawn_blocking(move || load::store(&path, &config)).await {
+            Ok(Ok(())) => Reply::Ok,
+            Ok(Err(error)) => Reply::error(format!("ERR Rewriting config file: {error}")),
+            Err(_) => Reply::error("ERR Rewriting config file: the node stops; the file is as it was"),
+        }
+    }))
 }
 
 /// `CONFIG RESETSTAT`
@@ -80,7 +99,9 @@ pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
             "GET <pattern> [<pattern> ...]",
             "    Show the settings whose names match, with their values.",
             "SET <name> <value> [<name> <value> ...]",
-            "    Change settings of this node until it stops; the configuration file is not written.",
+            "    Change settings of this node until it stops.",
+            "REWRITE",
+            "    Write what is set now into the configuration file this node was started with.",
             "RESETSTAT",
             "    Set the counters of INFO back to zero.",
         ],

@@ -84,6 +84,14 @@ pub enum ConfigError {
         /// What the system says.
         why: String,
     },
+    /// The file cannot be written.
+    #[error("the configuration file {} cannot be written: {why}; it is as it was", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
     /// The command line cannot be understood.
     #[error("{0}; --help lists all flags")]
     Usage(String),
@@ -113,7 +121,10 @@ impl ConfigError {
     pub fn reason(&self) -> String {
         match self {
             ConfigError::Refused { why, .. } => why.to_string(),
-            ConfigError::Immutable { .. } | ConfigError::Fixed { .. } => "can't set immutable config".to_string(),
+            ConfigError::Immutable { .. } => "can't set immutable config".to_string(),
+            ConfigError::Fixed { value, why, .. } => {
+                format!("can't set immutable config: it is always '{value}' here, for {why}")
+            }
             other => other.to_string(),
         }
     }

@@ -1,11 +1,11 @@
 //! The command line: `dynamis-server [CONFIG.toml] [--key value ...]`.
 //!
 //! Its flags are the table's names, so whatever the file can say a flag can say too. Redis's fixed facts may be stated
-//! (`--appendonly yes`), but are not advertised.
+//! (`--appendonly yes`), and what has no effect here may be set (`--hz 100`), but neither is advertised.
 
 use super::fixed::FIXED;
 use super::table::{SETTINGS, Setting};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, inert};
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command};
@@ -62,7 +62,8 @@ fn command() -> Command {
         .value_name("N")
         .value_parser(clap::value_parser!(u16).range(1..=DEV_NODES_MAX))
         .help("Start a cluster of N nodes on this machine for trying out; Ctrl-C stops them all");
-    let fixed = FIXED.iter().map(|fact| Arg::new(fact.name).long(fact.name).hide(true));
+    let fixed = FIXED.iter().map(|fact| fact.name).chain(inert::names());
+    let fixed = fixed.map(|name| Arg::new(name).long(name).hide(true));
     Command::new("dynamis-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))

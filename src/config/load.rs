@@ -3,10 +3,14 @@
 //! The only place of this module that touches the file system.
 
 use super::flags::{self, Flags};
+use super::rewrite::rewritten;
 use super::{Config, ConfigError, file};
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest file that is read; the whole manual has a fiftieth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -72,6 +76,40 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
+/// Enters the running settings into the file ([`rewritten`]), atomically and durably: whatever happens, the file is the old
+/// one or the new one, whole. Who could read it still can, and nobody else. Blocks.
+pub fn store(path: &Path, running: &Config) -> Result<(), ConfigError> {
+    let old = read(path)?;
+    let new = rewritten(&old, running).map_err(|error| error.in_file(path))?;
+    if new == old {
+        return Ok(());
+    }
+    let failed = |why: std::io::Error| ConfigError::Unwritable { path: path.to_path_buf(), why: why.to_string() };
+    replace(path, &new).map_err(failed)
+}
+
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    static REWRITES: AtomicU64 = AtomicU64::new(0);
+    // A link stays a link.
+    let path = path.canonicalize()?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let number = REWRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = dir.join(format!(".dynamis-rewrite-{}-{number}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.set_permissions(fs::metadata(&path)?.permissions())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)
+    })();
+    if written.is_err() {
+        // The error is told already; what is left over is only litter.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    fs::File::open(dir)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Asked, FILE_BYTES_MAX, Loaded, load};
@@ -125,5 +163,24 @@ mod tests {
         assert!(!format!("{loaded:?}").contains("sesame"));
         let refused = run(&["--cluster-secret", &"sesame".repeat(100)]).unwrap_err();
         assert_eq!(refused, "cluster-secret cannot be \"(hidden)\": argument must be any text of at most 512 bytes");
+    }
+
+    #[test]
+    fn a_rewritten_file_keeps_its_notes_its_rights_and_its_link() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("node.toml"), dir.path().join("link.toml"));
+        std::fs::write(&path, "# note\ntimeout = 1\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let running = crate::config::Config { timeout: 9, ..crate::config::Config::default() };
+        super::store(&link, &running).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# note\ntimeout = 9\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+        std::fs::write(&path, "prot = 1").unwrap();
+        assert!(super::store(&path, &running).unwrap_err().to_string().contains("nearest known one is port"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "prot = 1");
     }
 }

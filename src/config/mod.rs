@@ -11,7 +11,8 @@
 //! - An unknown name is refused and the nearest known one is named; a mistyped key is never ignored.
 //! - What each value allows alone may contradict another: [`Config::check`] says which two, in one sentence.
 //! - Redis's facts that are no settings here ([`fixed::FIXED`]: `appendonly` is always yes) are answered by
-//!   [`Config::get`]; stating them is allowed, changing them is not.
+//!   [`Config::get`]; stating them is allowed, changing them is not. Redis's settings of what does not exist here
+//!   ([`inert::INERT`]: `list-max-listpack-size`) may be set to anything Redis takes, without effect.
 //! - `[[database]]` tables only *seed a new cluster*: from then on a database's policy is replicated cluster state.
 //!
 //! # Invariants
@@ -19,7 +20,7 @@
 //! - [`Config::get`] gives a text that [`Config::set`] takes back to the same value.
 //!
 //! # What it refuses to do
-//! It starts nothing, opens no socket, and reads one file in one place ([`mod@load`]). It knows no idea of Dynamo:
+//! It starts nothing, opens no socket, and reads and rewrites one file in one place ([`mod@load`]). It knows no idea of Dynamo:
 //! whether a policy is wise is `policy`'s business, and what a value does is its user's.
 
 pub mod check;
@@ -28,10 +29,12 @@ pub mod error;
 pub mod file;
 pub mod fixed;
 pub mod flags;
+pub mod inert;
 pub mod load;
 pub mod output;
 pub mod percentiles;
 pub mod range;
+pub mod rewrite;
 pub mod table;
 pub mod value;
 
@@ -58,18 +61,22 @@ pub const CLUSTER_PORT_OFFSET: u16 = 10_000;
 pub const VIEW_PORT_OFFSET: u16 = 1_000;
 
 impl Config {
-    /// Every name `CONFIG GET` answers: settings, then fixed facts.
+    /// Every name `CONFIG GET` answers: settings, fixed facts, and what has no effect.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        SETTINGS.iter().map(|setting| setting.name).chain(FIXED.iter().map(|fact| fact.name))
+        let own = SETTINGS.iter().map(|setting| setting.name);
+        own.chain(FIXED.iter().map(|fact| fact.name)).chain(inert::names())
     }
 
     /// A setting's or fixed fact's value as `CONFIG GET` prints it (memory in bytes, yes or no). None: no such name.
     /// Names are compared without regard to case, as Redis does.
     pub fn get(&self, name: &str) -> Option<String> {
-        match setting(name) {
-            Some(setting) => Some((setting.get)(self, &setting.range)),
-            None => FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)).map(|fact| fact.value.to_string()),
+        if let Some(setting) = setting(name) {
+            return Some((setting.get)(self, &setting.range));
         }
+        if let Some(inert) = inert::find(name) {
+            return Some(self.inert.get(inert.name).map_or(inert.default, String::as_str).to_string());
+        }
+        FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)).map(|fact| fact.value.to_string())
     }
 
     /// Parses `text`, checks its range and stores it, whether or not the setting may change while the node runs.
@@ -79,6 +86,14 @@ impl Config {
             let quoted = if setting.secret { "(hidden)" } else { text };
             let refused = |why| ConfigError::refused(setting.name, quoted, why);
             return (setting.set)(self, text, &setting.range).map_err(refused);
+        }
+        if let Some(inert) = inert::find(name) {
+            let value = inert.read(text).map_err(|why| ConfigError::refused(inert.name, text, why))?;
+            match value == inert.default {
+                true => self.inert.remove(inert.name),
+                false => self.inert.insert(inert.name, value),
+            };
+            return Ok(());
         }
         match FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)) {
             Some(fact) if fact.value.eq_ignore_ascii_case(text) => Ok(()),
@@ -104,7 +119,13 @@ impl Config {
     /// Whether `CONFIG SET` may change it while the node runs. None: no such name.
     pub fn mutable(name: &str) -> Option<bool> {
         let fixed = || FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name)).then_some(false);
-        setting(name).map(|setting| setting.mutable).or_else(fixed)
+        let inert = || inert::find(name).map(|_| true);
+        setting(name).map(|setting| setting.mutable).or_else(inert).or_else(fixed)
+    }
+
+    /// Whether it is a fact that no configuration changes.
+    pub fn is_fixed(name: &str) -> bool {
+        setting(name).is_none() && FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name))
     }
 
     /// The bus port: `cluster-port`, or `port` + 10000 when that is 0.
@@ -152,7 +173,7 @@ fn setting(name: &str) -> Option<&'static Setting> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, ConfigError, FIXED, PortChoice, SETTINGS};
+    use super::{Config, ConfigError, FIXED, PortChoice, SETTINGS, inert};
 
     #[test]
     fn every_value_shown_can_be_set_and_is_shown_again() {
@@ -167,16 +188,17 @@ mod tests {
             (config.get("proto-max-bulk-len").unwrap(), config.get("save").unwrap()),
             ("536870912".into(), "".into())
         );
-        assert_eq!(config.get("replicaof"), None);
+        assert_eq!(config.get("io-threads"), None);
     }
 
     #[test]
     fn names_are_unique_kebab_case_and_explained() {
         let mut names: Vec<_> = Config::names().collect();
-        assert_eq!(names.len(), SETTINGS.len() + FIXED.len());
+        let count = SETTINGS.len() + FIXED.len() + inert::names().count();
+        assert_eq!(names.len(), count);
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), SETTINGS.len() + FIXED.len());
+        assert_eq!(names.len(), count);
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
         assert!(SETTINGS.iter().all(|setting| setting.meaning.ends_with('.') && setting.meaning.len() > 60));
     }
@@ -185,7 +207,10 @@ mod tests {
     fn what_cannot_change_at_run_time_is_refused_and_nothing_changes() {
         let mut config = Config::default();
         assert_eq!(config.change("port", "1").unwrap_err().reason(), "can't set immutable config");
-        assert_eq!(config.change("appendonly", "no").unwrap_err().reason(), "can't set immutable config");
+        assert_eq!(
+            config.change("maxmemory", "100mb").unwrap_err().reason(),
+            "can't set immutable config: it is always '0' here, for values live on disk, so memory does not bound them"
+        );
         assert_eq!(config.change("appendonly", "YES"), Ok(()));
         let refused = config.change("timeout", "-1").unwrap_err();
         assert_eq!(refused.reason(), "argument couldn't be parsed into an integer");

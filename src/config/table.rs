@@ -8,6 +8,7 @@ use super::output::OutputLimits;
 use super::percentiles::Percentiles;
 use super::range::{Range, Refusal};
 use super::value::{AppendFsync, Conflict, DebugCommand, LogLevel, PortChoice, StorageEngine, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// One setting's facts.
@@ -47,6 +48,8 @@ macro_rules! settings {
             $($(#[doc = $meaning] pub $field: $kind,)*)*
             /// The `[[database]]` tables, in the file's order.
             pub databases: Vec<DatabaseSettings>,
+            /// What was set of [`super::inert`], by name, where that is not the default.
+            pub inert: BTreeMap<&'static str, String>,
         }
 
         /// Every setting, in the order of the manual.
@@ -69,6 +72,7 @@ macro_rules! settings {
                 Config {
                     $($($field: Value::parse($default, &$range).expect("the table's defaults are in range"),)*)*
                     databases: Vec::new(),
+                    inert: BTreeMap::new(),
                 }
             }
         }

@@ -50,6 +50,9 @@ const CONFIG: &[Command] = &[
     command("help", 2, DEFAULT, Group::Server, config::help).help("5.0.0", "Lists the subcommands."),
     command("resetstat", 2, OPERATOR, Group::Server, config::resetstat)
         .help("2.0.0", "Sets the counters of INFO back to zero."),
+    command("rewrite", 2, OPERATOR, Group::Server, config::rewrite)
+        .costs("O(N) in the length of the file")
+        .help("2.8.0", "Writes what is set now into the configuration file."),
     command("set", -4, OPERATOR, Group::Server, config::set)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .costs("O(N) in the number of settings")
