@@ -38,7 +38,7 @@ class Missing(Exception):
 
 def redis() -> Path:
     """The unpacked source of Redis 7.0.15, with the installed tools where its tests look for the built ones."""
-    folder = unpacked(REDIS, REDIS_SHA256, "redis-7.0.15", fetch_redis)
+    folder = unpacked(REDIS, REDIS_SHA256, "redis-7.0.15", fetch_redis, CHANGED)
     for tool in ("redis-cli", "redis-benchmark"):
         installed = shutil.which(tool)
         if installed is None:
@@ -46,9 +46,6 @@ def redis() -> Path:
         link = folder / "src" / tool
         if not link.exists():
             link.symlink_to(installed)
-    for file, written, read in CHANGED:
-        path = folder / "tests" / file
-        path.write_text(path.read_text().replace(written, read, 1))
     return folder
 
 
@@ -57,19 +54,26 @@ def redis_py() -> Path:
     return unpacked(REDIS_PY, REDIS_PY_SHA256, f"redis-{REDIS_PY_VERSION}", fetch_redis_py)
 
 
-def unpacked(archive: str, sha256: str, folder: str, fetch) -> Path:
-    """The folder that an archive holds; fetched and unpacked if it is not there yet."""
+def unpacked(archive: str, sha256: str, folder: str, fetch, changes=()) -> Path:
+    """The folder that an archive holds, its tests changed as told; fetched and unpacked if it is not there yet."""
     CACHE.mkdir(exist_ok=True)
     if not intact(CACHE / archive, sha256):
         fetch()
         if not intact(CACHE / archive, sha256):
             raise Missing(f"{CACHE / archive} is not the {archive} that is known by SHA-256 {sha256}")
-    target = CACHE / folder
-    if not (target / ".unpacked").exists():
+    target, known = CACHE / folder, hashlib.sha256(repr(changes).encode()).hexdigest()
+    mark = target / ".unpacked"
+    if not mark.exists() or mark.read_text() != known:
         shutil.rmtree(target, ignore_errors=True)
         with tarfile.open(CACHE / archive) as tar:
             tar.extractall(CACHE, filter="data")
-        (target / ".unpacked").touch()
+        for file, written, read in changes:
+            path = target / "tests" / file
+            text = path.read_text()
+            if written not in text:
+                raise Missing(f"{path} does not hold what was to be changed: {written}")
+            path.write_text(text.replace(written, read, 1))
+        mark.write_text(known)
     return target
 
 
