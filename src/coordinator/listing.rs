@@ -13,6 +13,12 @@ use tokio::task::JoinSet;
 /// How many walks answer one KEYS side by side.
 const WALKERS: usize = 4;
 
+/// How often a walk tries a step that nodes do not answer in time, all its steps together.
+const STEP_TRIES: u32 = 6;
+
+/// How many keys such a walk asks for at a time from then on.
+const KEYS_WHEN_SLOW: usize = 256;
+
 /// Says of a key whether it is wanted.
 pub type Wanted = dyn Fn(&[u8]) -> bool + Send + Sync;
 
@@ -33,8 +39,18 @@ impl Coordinator {
             let keep = keep.clone();
             walkers.spawn(async move {
                 let mut kept = Vec::new();
+                let mut tries = STEP_TRIES;
                 while !walk.is_over() {
-                    let told = walk.step(usize::MAX).await?;
+                    let keys_max = if tries == STEP_TRIES { usize::MAX } else { KEYS_WHEN_SLOW };
+                    let told = match walk.step(keys_max).await {
+                        Ok(told) => told,
+                        // Whoever is slow may be quick enough with less.
+                        Err(Failure::ReadShort { .. }) if tries > 1 => {
+                            tries -= 1;
+                            continue;
+                        }
+                        Err(failure) => return Err(failure),
+                    };
                     let wanted = told.keys.iter().map(StorageKey::user_key).filter(|key| keep(key));
                     // Copied: a slice would hold on to all of its page.
                     kept.extend(wanted.map(Bytes::copy_from_slice));

@@ -72,7 +72,7 @@ impl Walk {
         self.at.is_none()
     }
 
-    /// Goes on by about so many keys. After an error the walk is where it was.
+    /// Goes on by about so many keys. After an error the walk is where it was, and goes on in small steps.
     pub async fn step(&mut self, keys_max: usize) -> Result<Told, Failure> {
         let Some(at) = self.at.clone() else { return Ok(Told::default()) };
         let view = self.coordinator.view();
@@ -81,6 +81,7 @@ impl Walk {
         let stretches: Vec<Stretch> = ahead.by_ref().take(self.window).collect();
         let end = ahead.peek().map(|next| Position::before(next.slots.range().0.to_vec().into()));
         let keys_max = u32::try_from(keys_max).unwrap_or(u32::MAX).clamp(PAGE_KEYS_MIN, PAGE_KEYS);
+        let window = std::mem::replace(&mut self.window, 1);
         let pages = self.coordinator.pages(&view, self.database, self.r, &at, stretches.clone(), keys_max).await?;
         let replica = &self.coordinator.replica;
         let merged = merge(pages, replica.flush_line(self.database), replica.clock.now_ms());
@@ -94,7 +95,7 @@ impl Walk {
             Some(next) if stretches.last().is_some_and(|last| next.slot() <= last.slots.last) => {
                 stretches.iter().filter(|stretch| stretch.slots.last < next.slot()).count().max(1)
             }
-            _ => self.window * 2,
+            _ => window * 2,
         };
         self.at = next;
         Ok(told)
