@@ -16,6 +16,7 @@ mod scan;
 mod server;
 mod substrings;
 mod tables;
+mod transactions;
 mod transfer;
 mod watching;
 mod upkeep;
@@ -130,6 +131,9 @@ fn forwarded_commands() {
         keyspace::EXPIRY_CONDITIONS,
         keyspace::EXPIRY_ERRORS,
         scan::LISTS,
+        transactions::MULTI,
+        transactions::SPOILT,
+        transactions::WATCH,
         dynamis::ROWS,
     ];
     for at in 0..5 {
@@ -140,7 +144,13 @@ fn forwarded_commands() {
 /// PING, ECHO, SELECT, HELLO, AUTH, RESET, QUIT, CLIENT answer as in Redis 7.
 #[test]
 fn connections() {
-    hold(&[tables::CONNECTION, tables::CLIENT]);
+    hold(&[tables::CONNECTION, tables::CLIENT, transactions::CLIENT]);
+}
+
+/// MULTI, EXEC, DISCARD, WATCH, UNWATCH answer as in Redis 7, whatever spoils a transaction included.
+#[test]
+fn transactions() {
+    hold(&[transactions::MULTI, transactions::WAIT, transactions::SPOILT, transactions::WATCH]);
 }
 
 /// Too few or too many words, unknown commands and subcommands: Redis's own sentences.

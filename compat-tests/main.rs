@@ -29,3 +29,4 @@ mod settling;
 mod siblings;
 mod slow;
 mod survival;
+mod transactions;

@@ -10,6 +10,7 @@ pub const PROMISED: &str = "ping echo hello auth select quit reset command clien
     rename renamenx copy move swapdb dump restore object \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro dyn.get dyn.set dyn.del dyn.explain dyn.quorum dyn.database dyn.ring \
     subscribe unsubscribe psubscribe punsubscribe ssubscribe sunsubscribe publish spublish pubsub monitor slowlog latency \
+    multi exec discard watch unwatch \
     dyn.members";
 
 /// On one node; the default policy is N=3, R=2, W=2.

@@ -1,7 +1,10 @@
 //! CLIENT: who is connected, under which name, and whom to show out.
 //!
-//! Contract: the line that describes a client has Redis's fields in Redis's order; what we have no such thing of
-//! (MULTI) is 0 or -1 as in Redis for a client without any. KILL takes all of Redis's filters together.
+//! Contract: the line that describes a client has Redis's fields in Redis's order. KILL takes all of Redis's filters
+//! together.
+
+pub mod hold;
+pub mod tracking;
 
 use super::arguments::{is, parse_integer, syntax_error};
 use super::connection::{BAD_NAME, is_printable};
@@ -9,7 +12,7 @@ use super::step::Step;
 use super::{Asked, done, help_lines, table, text};
 use crate::resp::reply::Reply;
 use crate::session::Replies;
-use crate::session::clients::{Client, Facts};
+use crate::session::clients::{Client, Facts, NO_TRANSACTION};
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -106,7 +109,9 @@ pub fn list(asked: &mut Asked, words: &[Bytes]) -> Step {
         [option, ids @ ..] if is(option, "ID") && !ids.is_empty() => {
             let ids: Option<Vec<i64>> = ids.iter().map(|id| parse_integer(id)).collect();
             let Some(ids) = ids else { return done(Reply::error("ERR Invalid client ID")) };
-            wanted.retain(|client| ids.contains(&(client.id as i64)));
+            let all = std::mem::take(&mut wanted);
+            let named = |id: i64| all.iter().find(|client| client.id as i64 == id).cloned();
+            wanted = ids.into_iter().filter_map(named).collect();
         }
         _ => return done(syntax_error()),
     }
@@ -142,22 +147,17 @@ impl Type {
 /// One line of `CLIENT LIST`, with its line end.
 fn describe(client: &Client) -> String {
     let facts = client.facts.lock().clone();
-    let is = |letter, holds| if holds { letter } else { "" };
-    let flags = [
-        is("O", client.is_monitor.load(Relaxed)),
-        is("P", client.is_subscribed()),
-        is("e", client.no_evict.load(Relaxed)),
-        is("T", client.no_touch.load(Relaxed)),
-    ];
-    let flags = Some(flags.concat()).filter(|flags| !flags.is_empty()).unwrap_or_else(|| "N".to_owned());
+    let (flags, queued) = (flags(client), client.queued.load(Relaxed));
+    let queued_bytes = client.queued_bytes.load(Relaxed);
     let (unread, room) = (client.unread_bytes.load(Relaxed), client.unread_room_bytes.load(Relaxed));
     let replies = client.reply_room_bytes.load(Relaxed);
     let (left, left_bytes) = client.outgoing.load();
     let [channels, patterns, shards] = client.subscriptions.each_ref().map(|count| count.load(Relaxed));
     let command = table::table().entries.get(usize::from(client.last_command.load(Relaxed)));
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub={shards} multi=-1 \
-         qbuf={unread} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={replies} rbp={replies} obl=0 oll={left} omem={left_bytes} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub={shards} \
+         multi={queued} qbuf={unread} qbuf-free={room} argv-mem=0 multi-mem={queued_bytes} rbs={replies} rbp={replies} \
+         obl=0 oll={left} omem={left_bytes} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.address,
@@ -167,12 +167,26 @@ fn describe(client: &Client) -> String {
         client.age_s(),
         client.idle_s(),
         client.database.load(Relaxed),
-        unread + room + replies + left_bytes + size_of::<Client>(),
+        unread + room + replies + left_bytes + queued_bytes + size_of::<Client>(),
         command.map_or("NULL", |entry| &entry.name),
         client.protocol.load(Relaxed),
         text(&facts.library_name),
         text(&facts.library_version),
     )
+}
+
+/// One letter for each thing that is special about a client, or `N`.
+fn flags(client: &Client) -> String {
+    let special = [
+        ('O', client.is_monitor.load(Relaxed)),
+        ('P', client.is_subscribed()),
+        ('x', client.queued.load(Relaxed) != NO_TRANSACTION),
+        ('b', client.blocked.load(Relaxed)),
+        ('e', client.no_evict.load(Relaxed)),
+        ('T', client.no_touch.load(Relaxed)),
+    ];
+    let letters: String = special.into_iter().filter(|(_, holds)| *holds).map(|(letter, _)| letter).collect();
+    if letters.is_empty() { "N".to_owned() } else { letters }
 }
 
 /// Whom to show out.
@@ -261,8 +275,12 @@ pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
     help_lines(
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         &[
+            "CACHING (YES|NO)",
+            "    Say whether the next command's keys are tracked; nothing is tracked here.",
             "GETNAME",
             "    Tell this connection's name.",
+            "GETREDIR",
+            "    Tell which connection is told of stale keys in this one's place: -1, none.",
             "ID",
             "    Tell this connection's number.",
             "INFO",
@@ -277,12 +295,22 @@ pub fn help(_asked: &mut Asked, _words: &[Bytes]) -> Step {
             "    Say whether this connection is spared when clients take too much memory.",
             "NO-TOUCH (ON|OFF)",
             "    Say whether this connection's reads count as use of a key.",
+            "PAUSE <milliseconds> [WRITE|ALL]",
+            "    Hold up this node's clients, or just their writes.",
             "REPLY (ON|OFF|SKIP)",
             "    Say which replies this connection wants.",
             "SETINFO (LIB-NAME|LIB-VER) <value>",
             "    Tell which library uses this connection.",
             "SETNAME <name>",
             "    Name this connection.",
+            "TRACKING (ON|OFF) [<option> ...]",
+            "    Be told of stale keys; ON is refused here.",
+            "TRACKINGINFO",
+            "    Tell what is tracked for this connection: nothing.",
+            "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+            "    Let a connection that waits for replicas go on.",
+            "UNPAUSE",
+            "    End the pause.",
         ],
     )
 }

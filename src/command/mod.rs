@@ -56,8 +56,10 @@ pub mod notice;
 pub mod face;
 pub mod cluster;
 pub mod wait;
+pub mod transaction;
 pub mod table;
 pub mod rounds;
+pub mod guard;
 pub mod batch;
 
 use crate::config::Config;
@@ -67,6 +69,7 @@ use crate::message::operation::{Act, Operation};
 use crate::resp::reply::Reply;
 use crate::session::Session;
 use crate::session::clients::Clients;
+use crate::session::pause::Pause;
 use crate::world::{Instant, random_bytes};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -101,6 +104,8 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// What cluster clients are told, and how many there are.
     pub notices: NoticeBoard,
+    /// Whether they are held up.
+    pub pause: Pause,
     /// What was counted.
     pub stats: Stats,
     /// The commands that took long.
@@ -149,6 +154,7 @@ impl Server {
             config: ArcSwap::from_pointee(config),
             clients: Clients::new(),
             notices: NoticeBoard::default(),
+            pause: Pause::default(),
             stats: Stats::new(table::table().entries.len()),
             slow_log: Mutex::default(),
             events: Mutex::default(),
@@ -179,6 +185,8 @@ pub struct Asked<'a> {
     pub server: &'a Arc<Server>,
     /// The wall clock in Unix milliseconds, one reading for the batch.
     pub now_ms: u64,
+    /// Whether it may keep the connection waiting: not inside EXEC.
+    pub may_wait: bool,
 }
 
 impl Asked<'_> {

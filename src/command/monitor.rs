@@ -19,6 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `MONITOR`
 pub fn monitor(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    if !asked.may_wait {
+        return done(Reply::error("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     let session = &mut *asked.session;
     if session.is_monitor {
         // As in Redis, it is not even answered.

@@ -18,6 +18,9 @@
 //!   then ([`Then::Committed`]) is told and goes on itself.
 //! - [`Step::Wait`] begins when everything before it is answered; nothing after it begins meanwhile.
 //! - [`Step::Start`] begins then, too; what is after it goes on at once, and its reply is waited for at the end.
+//! - At a command that the house holds up ([`House::is_held`]) the rounds end, once everything before it is answered.
+//! - With the answer to a command that is answered at once, or waited for, the house may put more commands right behind it
+//!   (EXEC).
 
 use super::step::{Operations, Outcomes, Step, Then, Waiting};
 use crate::key::StorageKey;
@@ -48,8 +51,11 @@ pub trait House {
     /// Begins a command, for the first time in order, or again after a race.
     fn begin(&mut self, number: usize, again: bool) -> Begun;
 
-    /// Whether nothing after what began is to begin (the connection closes).
-    fn is_closing(&self) -> bool;
+    /// Whether neither this command nor any after it is to begin (the connection closes).
+    fn is_closing(&self, next: usize) -> bool;
+
+    /// Whether a command must not begin yet (CLIENT PAUSE).
+    fn is_held(&self, next: usize) -> bool;
 
     /// Takes a command's answer. Called once for each command that began.
     fn answer(&mut self, number: usize, reply: Reply);
@@ -104,33 +110,45 @@ enum Share {
     Amount { operation: usize, amount: usize },
 }
 
-/// Runs all commands of a batch and answers each. False: the client went away meanwhile.
-pub async fn run<H: House + Send>(house: &mut H) -> bool {
+/// How the rounds of a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every command is answered, or was not to begin.
+    Done,
+    /// The client went away.
+    Gone,
+    /// This command is held up; all before it are answered, and it has not begun.
+    Held(usize),
+}
+
+/// Runs the commands of a batch and answers each.
+pub async fn run<H: House + Send>(house: &mut H) -> Ended {
     let mut next = 0;
     let mut started = Started::new();
-    while next < house.count() && !house.is_closing() {
+    while next < house.count() && !house.is_closing(next) && !house.is_held(next) {
         let mut tasks = Vec::new();
         let mut barrier = None;
-        while barrier.is_none() && next < house.count() && !house.is_closing() {
+        while barrier.is_none() && next < house.count() && !house.is_closing(next) && !house.is_held(next) {
             let begun = house.begin(next, false);
             barrier = take(house, &mut tasks, next, begun, 1);
             next += 1;
         }
         if !finish(house, tasks, &mut started).await {
-            return false;
+            return Ended::Gone;
         }
         if let Some((number, barrier)) = barrier
             && !pass(house, number, barrier, &mut started).await
         {
-            return false;
+            return Ended::Gone;
         }
     }
     for (number, waiting) in started {
         if !answer_later(house, number, waiting).await {
-            return false;
+            return Ended::Gone;
         }
     }
-    true
+    let held = next < house.count() && !house.is_closing(next);
+    if held { Ended::Held(next) } else { Ended::Done }
 }
 
 /// Waits at a barrier, or starts what stands there. False: the client went away meanwhile.

@@ -1,9 +1,13 @@
 //! WAIT: how many other replicas have acknowledged what this connection wrote.
+//!
+//! Contract: inside EXEC it does not wait, and answers with what is known. CLIENT UNBLOCK ends it as if its time were over,
+//! or with an error.
 
 use super::arguments::{integer, parse_integer};
 use super::step::Step;
 use super::{Asked, done};
 use crate::resp::reply::Reply;
+use crate::session::clients::Unblock;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -17,9 +21,23 @@ pub fn wait(asked: &mut Asked, words: &[Bytes]) -> Step {
     let view = asked.server.coordinator.view();
     let copies = view.policies[usize::from(asked.session.database)].n;
     let others = usize::from(copies).min(view.nodes.len()).saturating_sub(1);
+    let known = |acknowledged: usize| Reply::Integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
+    if !asked.may_wait {
+        return Step::Wait(Box::pin(async move { known(acks.wait(replicas, Some(Duration::ZERO), others).await) }));
+    }
+    let (server, client) = (asked.server.clone(), asked.session.client.share());
     Step::Wait(Box::pin(async move {
-        let acknowledged = acks.wait(replicas, timeout, others).await;
-        Reply::Integer(i64::try_from(acknowledged).unwrap_or(i64::MAX))
+        let _waiting = server.stats.wait();
+        let _blocked = client.block();
+        let unblocked = tokio::select! {
+            biased;
+            acknowledged = acks.wait(replicas, timeout, others) => return known(acknowledged),
+            how = client.unblocked() => how,
+        };
+        match unblocked {
+            Unblock::TimedOut => known(acks.wait(replicas, Some(Duration::ZERO), others).await),
+            Unblock::WithError => Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        }
     }))
 }
 

@@ -83,6 +83,7 @@ pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, sto
         input: BytesMut::new(),
         output: BytesMut::new(),
         requests: Vec::new(),
+        request_bytes: 0,
         pace: Pace::default(),
         taken: 0,
         session,
@@ -114,6 +115,8 @@ struct Connection {
     input: BytesMut,
     output: BytesMut,
     requests: Vec<Request>,
+    /// Bytes of the input that those took.
+    request_bytes: usize,
     pace: Pace,
     /// What of the output others left for the client, by its weight.
     taken: usize,
@@ -159,6 +162,13 @@ impl Connection {
 
     /// Takes whole requests out of the input, up to a batch. True: there may be more.
     fn gather(&mut self) -> Result<bool, Ended> {
+        let before = self.input.len();
+        let gathered = self.gather_from_input();
+        self.request_bytes = before - self.input.len();
+        gathered
+    }
+
+    fn gather_from_input(&mut self) -> Result<bool, Ended> {
         self.requests.clear();
         self.gate.set_authenticated(self.session.authenticated);
         // What a stranger may send depends on the request before: logged in or not.
@@ -182,22 +192,27 @@ impl Connection {
 
     async fn run_batch(&mut self) -> Result<(), Ended> {
         self.session.client.heard();
-        self.session.client.unread_bytes.store(self.input.len(), Relaxed);
+        self.session.client.unread_bytes.store(self.request_bytes + self.input.len(), Relaxed);
         self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
         self.server.coordinator.writable().await;
-        let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
-        let (answers, is_here) = batch::run(&self.server, &mut self.session, &self.requests, &presence).await;
-        let count = self.requests.len();
-        // The requests are slices of the read buffer: let go, so that it can be used again.
-        self.requests.clear();
-        if !is_here {
-            // Whatever the socket still takes: the client may be gone, or may not read.
-            let _ = tokio::time::timeout(FAREWELL, self.stream.write_all(&encoded(&answers))).await;
-            return Err(Ended::Left);
+        loop {
+            let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
+            let count = self.requests.len();
+            let ran = batch::run(&self.server, &mut self.session, &mut self.requests, &presence).await;
+            if !ran.is_here {
+                // Whatever the socket still takes: the client may be gone, or may not read.
+                let _ = tokio::time::timeout(FAREWELL, self.stream.write_all(&encoded(&ran.answers))).await;
+                return Err(Ended::Left);
+            }
+            let bytes = self.write(ran.answers).await?;
+            self.pace.replied(count, bytes);
+            // None is left, but for those that a pause holds up.
+            let Some(held) = self.requests.first() else { return Ok(()) };
+            let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
+            if !batch::released(&self.server, &self.session, held, &presence).await {
+                return Err(Ended::Left);
+            }
         }
-        let bytes = self.write(answers).await?;
-        self.pace.replied(count, bytes);
-        Ok(())
     }
 
     /// Writes answers; gives their bytes.

@@ -23,6 +23,7 @@ pub mod counter;
 pub mod digest;
 pub mod encode;
 pub mod flush;
+pub mod mark;
 mod merge;
 mod put;
 pub mod retire;

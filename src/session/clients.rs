@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// No command yet, as [`Client::last_command`] says it.
@@ -29,6 +29,30 @@ const KILLED: u8 = 1;
 
 /// Bits of [`Client::called`]: something was left for it.
 const LEFT: u8 = 2;
+
+/// No transaction is open, as [`Client::queued`] says it.
+pub const NO_TRANSACTION: i32 = -1;
+
+/// How `CLIENT UNBLOCK` ends what a client waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    TimedOut,
+    /// With an error.
+    WithError,
+}
+
+/// Whether a client waits in a command, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Waiting {
+    /// It does not wait, or nobody may end it.
+    #[default]
+    No,
+    /// It waits.
+    Yes,
+    /// It was told to go on.
+    Ended(Unblock),
+}
 
 /// What a client says of itself.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +88,7 @@ pub struct Client {
     pub last_command: AtomicU16,
     /// Milliseconds after `since` at which it last sent something.
     pub last_heard_ms: AtomicU64,
-    /// Bytes received and not yet run.
+    /// Bytes received and not yet answered.
     pub unread_bytes: AtomicUsize,
     /// Bytes its read buffer can still take.
     pub unread_room_bytes: AtomicUsize,
@@ -81,6 +105,14 @@ pub struct Client {
     /// Whether it watches all commands (MONITOR).
     pub is_monitor: AtomicBool,
     called: AtomicU8,
+    /// How many commands its transaction holds, or [`NO_TRANSACTION`].
+    pub queued: AtomicI32,
+    /// About how much memory they take, in bytes.
+    pub queued_bytes: AtomicUsize,
+    /// Whether a command of it waits: for replicas, or for the end of a pause.
+    pub blocked: AtomicBool,
+    waiting: Mutex<Waiting>,
+    unblocked: Notify,
     wake: Notify,
 }
 
@@ -156,6 +188,36 @@ impl Client {
         buffers.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
+    /// Shows it as blocked until the guard is dropped.
+    pub fn block(&self) -> Blocked<'_> {
+        self.blocked.store(true, Ordering::Relaxed);
+        Blocked(&self.blocked)
+    }
+
+    /// Waits until `CLIENT UNBLOCK` ends it, which only finds it while this is waited for: only the connection's task may
+    /// wait here.
+    pub async fn unblocked(&self) -> Unblock {
+        *self.waiting.lock() = Waiting::Yes;
+        let _stops = StopsWaiting(&self.waiting);
+        loop {
+            self.unblocked.notified().await;
+            if let Waiting::Ended(how) = *self.waiting.lock() {
+                return how;
+            }
+        }
+    }
+
+    /// Ends what it waits in; false: it does not wait.
+    pub fn unblock(&self, how: Unblock) -> bool {
+        let mut waiting = self.waiting.lock();
+        let waits = *waiting == Waiting::Yes;
+        if waits {
+            *waiting = Waiting::Ended(how);
+            self.unblocked.notify_one();
+        }
+        waits
+    }
+
     /// It sent something just now.
     pub fn heard(&self) {
         self.last_heard_ms.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -176,6 +238,24 @@ impl Client {
         self.facts.lock().name = Bytes::new();
         self.no_evict.store(false, Ordering::Relaxed);
         self.no_touch.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A client that is shown as blocked.
+pub struct Blocked<'a>(&'a AtomicBool);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Ends a wait however it is left.
+struct StopsWaiting<'a>(&'a Mutex<Waiting>);
+
+impl Drop for StopsWaiting<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = Waiting::No;
     }
 }
 
@@ -229,6 +309,11 @@ impl Clients {
             subscriptions: Default::default(),
             is_monitor: AtomicBool::new(false),
             called: AtomicU8::new(0),
+            queued: AtomicI32::new(NO_TRANSACTION),
+            queued_bytes: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            unblocked: Notify::new(),
             wake: Notify::new(),
         });
         open.insert(client.id, client.clone());
@@ -388,6 +473,26 @@ mod tests {
         assert!(!entry.send(Bytes::from(vec![0; 100]), &limit));
         assert!(entry.is_killed());
         assert!(entry.send(Bytes::from_static(b"x"), &limit), "who is being shown out is shown out once");
+    }
+
+    #[tokio::test]
+    async fn only_who_waits_can_be_unblocked_and_once() {
+        let clients = Clients::new();
+        let client = enter(&clients, 1).unwrap();
+        assert!(!client.unblock(Unblock::TimedOut));
+        let shared = client.share();
+        let waiting = tokio::spawn(async move { shared.unblocked().await });
+        tokio::task::yield_now().await;
+        assert!(client.unblock(Unblock::WithError));
+        assert!(!client.unblock(Unblock::TimedOut), "it goes on already");
+        assert_eq!(waiting.await.unwrap(), Unblock::WithError);
+        assert!(!client.unblock(Unblock::TimedOut));
+        let shared = client.share();
+        let waiting = tokio::spawn(async move { shared.unblocked().await });
+        tokio::task::yield_now().await;
+        waiting.abort();
+        assert!(waiting.await.is_err());
+        assert!(!client.unblock(Unblock::TimedOut), "it gave up waiting");
     }
 
     #[tokio::test]

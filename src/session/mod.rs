@@ -15,14 +15,17 @@
 
 pub mod clients;
 pub mod outgoing;
+pub mod pause;
 pub mod subscriptions;
+pub mod transaction;
 
 use crate::coordinator::acks::AckLog;
 use crate::resp::encode::Protocol;
-use clients::Entry;
+use clients::{Entry, NO_TRANSACTION};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use subscriptions::Counts;
+use transaction::{Transaction, WatchList};
 
 /// What of a session the operations of a command depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +93,10 @@ pub struct Session {
     pub after: u64,
     /// Which replicas acknowledged this connection's writes, for WAIT.
     pub acks: Arc<AckLog>,
+    /// What was asked for since MULTI; none: no transaction is open.
+    pub transaction: Option<Transaction>,
+    /// The keys that must not have been touched by EXEC.
+    pub watches: Arc<WatchList>,
 }
 
 impl Session {
@@ -111,6 +118,8 @@ impl Session {
             is_monitor: false,
             after: 0,
             acks: Arc::new(AckLog::default()),
+            transaction: None,
+            watches: Arc::default(),
         }
     }
 
@@ -133,6 +142,8 @@ impl Session {
         self.speak(Protocol::Resp2);
         self.authenticated = authenticated;
         self.replies = Replies::On;
+        self.end_transaction();
+        self.watches.take();
         self.client.reset();
     }
 
@@ -167,6 +178,19 @@ impl Session {
         if std::mem::take(&mut self.is_monitor) {
             self.after = self.client.unwatch();
         }
+    }
+
+    /// Opens a transaction.
+    pub fn begin_transaction(&mut self) {
+        self.transaction = Some(Transaction::default());
+        self.client.queued.store(0, Relaxed);
+    }
+
+    /// Ends the transaction, if there is one, and gives it back. Watched keys stay watched.
+    pub fn end_transaction(&mut self) -> Option<Transaction> {
+        self.client.queued.store(NO_TRANSACTION, Relaxed);
+        self.client.queued_bytes.store(0, Relaxed);
+        self.transaction.take()
     }
 
     /// Takes one reply off: whether the command that starts now is to be answered.
@@ -212,7 +236,10 @@ mod tests {
         session.w = Some(1);
         session.protocol = Protocol::Resp3;
         session.client.facts.lock().name = "x".into();
+        session.begin_transaction();
+        session.watches.fail();
         session.reset(false);
+        assert!(session.transaction.is_none() && !session.watches.has_failed());
         assert_eq!(session.scope(), Scope::default());
         assert_eq!(session.protocol, Protocol::Resp2);
         assert!(!session.authenticated);

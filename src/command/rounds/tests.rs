@@ -30,6 +30,10 @@ enum Order {
     /// Started behind what came before; its answer comes once so many others have been started, and says how many rounds
     /// had run when it started.
     Start(usize),
+    /// Puts these behind itself once it is answered, at once or as a barrier.
+    Open(Vec<Order>, bool),
+    /// As [`Order::Get`], and is held up first.
+    Held(u8),
     /// Closes.
     Quit,
 }
@@ -43,6 +47,8 @@ struct Fake {
     races_left: Mutex<u32>,
     answers: Vec<Option<Reply>>,
     closing: bool,
+    /// How many held commands may go on.
+    released: usize,
 }
 
 fn key(number: u8) -> StorageKey {
@@ -96,6 +102,7 @@ impl Fake {
             races_left: Mutex::default(),
             answers,
             closing: false,
+            released: 0,
         }
     }
 
@@ -141,7 +148,12 @@ impl House for Fake {
                 let write = put(to, 1, Basis::Seen(Object::default()));
                 (Step::Ask([write].into_iter().collect(), then), false)
             }
-            Order::Now => (Step::Reply(Reply::Ok), false),
+            Order::Held(from) => {
+                let then = Then::Plain(|outcomes, _| Step::Reply(Reply::Integer(seen(&outcomes[0]) as i64)));
+                (Step::Ask([get(from)].into_iter().collect(), then), true)
+            }
+            Order::Open(_, true) => (Step::Wait(Box::pin(async { Reply::Ok })), false),
+            Order::Now | Order::Open(_, false) => (Step::Reply(Reply::Ok), false),
             Order::Wait => (Step::Wait(Box::pin(async { Reply::Null })), false),
             Order::Start(others) => {
                 let (rounds, started) = (self.rounds.clone(), self.started.clone());
@@ -163,13 +175,22 @@ impl House for Fake {
         Begun { step, reads_only }
     }
 
-    fn is_closing(&self) -> bool {
+    fn is_closing(&self, _next: usize) -> bool {
         self.closing
     }
 
     fn answer(&mut self, number: usize, reply: Reply) {
         assert!(self.answers[number].is_none(), "answered twice");
         self.answers[number] = Some(reply);
+        if let Order::Open(orders, _) = self.orders[number].clone() {
+            self.answers.splice(number + 1..number + 1, orders.iter().map(|_| None));
+            self.orders.splice(number + 1..number + 1, orders);
+        }
+    }
+
+    fn is_held(&self, next: usize) -> bool {
+        let held = self.orders[..=next].iter().filter(|order| matches!(order, Order::Held(_))).count();
+        matches!(self.orders[next], Order::Held(_)) && held > self.released
     }
 
     async fn run(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
@@ -213,7 +234,7 @@ impl House for Fake {
 
 async fn rounds_of(orders: Vec<Order>) -> (Vec<String>, Vec<usize>) {
     let mut fake = Fake::new(orders);
-    assert!(run(&mut fake).await);
+    assert_eq!(run(&mut fake).await, Ended::Done);
     (fake.done(), fake.rounds.lock().clone())
 }
 
@@ -257,11 +278,11 @@ async fn what_is_started_waits_for_what_came_before_and_holds_up_nothing() {
 async fn races_begin_again_up_to_a_bound() {
     let mut fake = Fake::new(vec![Order::Bump(vec![1]), Order::Get(1)]);
     fake.races_left = Mutex::new(u32::from(ATTEMPTS_MAX) - 1);
-    assert!(run(&mut fake).await);
+    assert_eq!(run(&mut fake).await, Ended::Done);
     assert_eq!(fake.done(), ["Some(Integer(1))", "Some(Integer(1))"]);
     let mut fake = Fake::new(vec![Order::Bump(vec![1]), Order::Get(1)]);
     fake.races_left = Mutex::new(u32::from(ATTEMPTS_MAX));
-    assert!(run(&mut fake).await);
+    assert_eq!(run(&mut fake).await, Ended::Done);
     assert_eq!(fake.answers[0], Some(Reply::error(RACED_OUT)));
     assert_eq!(fake.answers[1], Some(Reply::Integer(0)));
 }
@@ -271,7 +292,7 @@ async fn a_command_that_has_changed_something_is_told_of_a_race_and_does_not_beg
     for (races, told) in [(1, 1), (0, 0)] {
         let mut fake = Fake::new(vec![Order::Commit(1), Order::Get(1)]);
         fake.races_left = Mutex::new(races);
-        assert!(run(&mut fake).await);
+        assert_eq!(run(&mut fake).await, Ended::Done);
         assert_eq!(fake.done(), [format!("Some(Integer({told}))"), format!("Some(Integer({}))", 1 - told)]);
     }
 }
@@ -295,6 +316,29 @@ async fn whoever_reads_or_writes_a_number_waits_for_what_is_added_before() {
         [1, 2, 2],
         "each pair goes together: a read and what comes after it, a write and what comes after it"
     );
+}
+
+#[tokio::test]
+async fn what_is_put_behind_a_command_runs_there_and_shares_rounds() {
+    for (waits, wanted) in [(false, vec![4]), (true, vec![1, 3])] {
+        let opened = Order::Open(vec![Order::Get(1), Order::Set(1, 2)], waits);
+        let (answers, rounds) = rounds_of(vec![Order::Set(1, 1), opened, Order::Get(1)]).await;
+        assert_eq!(answers, ["Some(Ok)", "Some(Ok)", "Some(Integer(1))", "Some(Ok)", "Some(Integer(2))"]);
+        assert_eq!(rounds, wanted);
+    }
+}
+
+#[tokio::test]
+async fn at_what_is_held_up_the_rounds_end() {
+    let orders = vec![Order::Held(1), Order::Set(1, 1), Order::Held(1), Order::Get(1)];
+    let mut fake = Fake::new(orders.clone());
+    fake.released = 1;
+    assert_eq!(run(&mut fake).await, Ended::Held(2));
+    assert_eq!(fake.done(), ["Some(Integer(0))", "Some(Ok)", "None", "None"]);
+    let mut fake = Fake::new(orders);
+    fake.released = 2;
+    assert_eq!(run(&mut fake).await, Ended::Done);
+    assert_eq!(fake.done(), ["Some(Integer(0))", "Some(Ok)", "Some(Integer(1))", "Some(Integer(1))"]);
 }
 
 /// The commands run one after the other.
@@ -323,7 +367,8 @@ fn one_by_one(orders: &[Order]) -> Vec<Option<Reply>> {
             Order::Wait => Reply::Null,
             Order::Start(_) => unreachable!("its answer depends on the rounds"),
             Order::Commit(_) => unreachable!("its answer depends on races"),
-            Order::Now | Order::Quit => Reply::Ok,
+            Order::Now | Order::Quit | Order::Open(..) => Reply::Ok,
+            Order::Held(key) => Reply::Integer(store.get(key).copied().unwrap_or(0)),
         }));
     }
     answers
@@ -349,7 +394,7 @@ proptest! {
         let mut fake = Fake::new(orders.clone());
         fake.races_left = Mutex::new(if alone { races } else { 0 });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        prop_assert!(runtime.block_on(run(&mut fake)));
+        prop_assert_eq!(runtime.block_on(run(&mut fake)), Ended::Done);
         prop_assert_eq!(fake.answers, one_by_one(&orders));
     }
 }

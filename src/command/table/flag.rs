@@ -31,6 +31,9 @@ pub const NO_MULTI: u16 = 1 << 13;
 /// Allowed while the server is busy.
 pub const ALLOW_BUSY: u16 = 1 << 14;
 
+/// Run at once even in a transaction, where everything else is queued. Not shown by `COMMAND`.
+pub const AT_ONCE: u16 = 1 << 15;
+
 /// The names `COMMAND` shows, in the order of the bits.
 pub const NAMES: [&str; 15] = [
     "write",

@@ -29,6 +29,7 @@ mod scan;
 mod server;
 mod strings;
 mod substrings;
+mod transactions;
 mod transfer;
 mod watching;
 mod upkeep;
@@ -90,6 +91,11 @@ impl Command {
     pub fn takes(&self, words: usize) -> bool {
         let arity = i64::from(self.arity);
         if arity >= 0 { words as i64 == arity } else { words as i64 >= -arity }
+    }
+
+    /// Whether it runs what a transaction has queued.
+    pub fn runs_queue(&self) -> bool {
+        self.is(flag::AT_ONCE) && self.name == "exec"
     }
 
     /// Whether its keys can be treated one by one and the counts added up: `DEL a b` is `DEL a` and `DEL b`.
@@ -179,6 +185,7 @@ const GROUPS: &[&[Command]] = &[
     watching::COMMANDS,
     upkeep::COMMANDS,
     cluster::COMMANDS,
+    transactions::COMMANDS,
     dynamis::COMMANDS,
 ];
 

@@ -1,0 +1,170 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH: a list of commands that is run whole, or not at all.
+//!
+//! You dictate an order line by line; nothing is fetched until you say "that is all". If you asked that some shelf be left
+//! alone meanwhile, the clerk walks to it once more before fetching anything, and hands the order back if it was touched.
+//!
+//! # Contract
+//! - Replies, and which refused command spoils a transaction, are Redis 7's. What is queued runs back to back on its
+//!   connection, in order, in as few rounds as the same commands in a pipeline; the replies are one array.
+//! - WATCH reads its keys at R and takes a [`Mark`] of each. EXEC reads them again at R, and answers nil when one was
+//!   touched since ([`Mark::is_touched`]), by anybody, this connection included, or has expired.
+//! - Before EXEC nothing takes effect. When WATCH or EXEC cannot read a key, EXEC answers EXECABORT: nothing ran.
+//! - A command that fails inside EXEC has its error at its place in the array, and the others run, as in Redis. That holds
+//!   for a quorum that was missed, too.
+//! - Nothing keeps EXEC waiting: WAIT in it answers with what is known.
+//!
+//! # What it does not do
+//! It isolates nothing: other clients' commands run between those of an EXEC, at this node and at others. WATCH notices
+//! every write that was acknowledged before EXEC began. Of what comes between EXEC's look at the watched keys and its own
+//! first write of one ([`super::guard`]), it notices what goes through the same coordinator: where only reads came before
+//! that write the answer is nil, else an error in its place, and the rest is not run. A write of the same moment through
+//! another coordinator becomes a sibling, or the other way round.
+//!
+//! One thing differs from Redis: CLIENT REPLY in an EXEC changes what comes after the EXEC. Redis leaves replies out of the
+//! announced array, which no client can read.
+
+use super::arguments::target::got;
+use super::step::Step;
+use super::{Asked, done};
+use crate::coordinator::Coordinator;
+use crate::coordinator::acks::AckLog;
+use crate::message::operation::{Act, Operation};
+use crate::object::mark::Mark;
+use crate::resp::reply::Reply;
+use crate::session::transaction::{Seen, WatchList, Watched};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What [`exec`] answers when the queue is to be run: the runner then answers with the replies.
+pub const GO: Reply = Reply::Ok;
+
+/// What a command that was queued is answered.
+pub const QUEUED: Reply = Reply::Simple("QUEUED");
+
+/// `MULTI`
+pub fn multi(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    if asked.session.transaction.is_some() {
+        return done(Reply::error("ERR MULTI calls can not be nested"));
+    }
+    asked.session.begin_transaction();
+    done(Reply::Ok)
+}
+
+/// `DISCARD`
+pub fn discard(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    if asked.session.end_transaction().is_none() {
+        return done(Reply::error("ERR DISCARD without MULTI"));
+    }
+    asked.session.watches.take();
+    done(Reply::Ok)
+}
+
+/// `UNWATCH`
+pub fn unwatch(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    asked.session.watches.take();
+    done(Reply::Ok)
+}
+
+/// `WATCH key [key …]`
+pub fn watch(asked: &mut Asked, words: &[Bytes]) -> Step {
+    if asked.session.transaction.is_some() {
+        return done(Reply::error("ERR WATCH inside MULTI is not allowed"));
+    }
+    let limit = asked.server.config.load().client_query_buffer_limit;
+    if asked.session.watches.bytes() as u64 > limit {
+        return done(Reply::error("ERR too many keys are watched (client-query-buffer-limit); none was added"));
+    }
+    let looks: Result<Vec<Operation>, Reply> = words[1..].iter().map(|key| asked.operation(key, Act::Get)).collect();
+    match looks {
+        Err(reply) => {
+            asked.session.watches.fail();
+            done(reply)
+        }
+        Ok(looks) => {
+            let look = Look::of(asked);
+            Step::Wait(Box::pin(async move { look.remember(looks).await }))
+        }
+    }
+}
+
+/// `EXEC`: [`GO`], or why the queue is not run.
+pub fn exec(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    let Some(transaction) = &asked.session.transaction else { return done(Reply::error("ERR EXEC without MULTI")) };
+    if transaction.is_spoilt() {
+        asked.session.watches.take();
+        return done(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let unsure = asked.session.watches.has_failed();
+    let watched = asked.session.watches.take();
+    if unsure {
+        return done(Reply::error(
+            "EXECABORT Transaction discarded because a WATCH before it failed; nothing was changed; watch again",
+        ));
+    }
+    if watched.is_empty() {
+        return done(GO);
+    }
+    let look = Look::of(asked);
+    Step::Wait(Box::pin(async move { look.compare(watched).await }))
+}
+
+/// The look at watched keys: runs beside the session, while nothing else of the connection does.
+struct Look {
+    coordinator: Arc<Coordinator>,
+    acks: Arc<AckLog>,
+    watches: Arc<WatchList>,
+}
+
+impl Look {
+    fn of(asked: &Asked) -> Look {
+        Look {
+            coordinator: asked.server.coordinator.clone(),
+            acks: asked.session.acks.clone(),
+            watches: asked.session.watches.clone(),
+        }
+    }
+
+    /// Takes marks of keys.
+    async fn remember(self, looks: Vec<Operation>) -> Reply {
+        // Before anything is read: what is settled by now cannot be a later touch.
+        let floor = self.coordinator.replica().floor();
+        let outcomes = self.coordinator.run(looks.clone(), &self.acks).await;
+        let now_ms = self.coordinator.now_ms();
+        let mut watched = Vec::with_capacity(looks.len());
+        for (Operation { key, r, .. }, outcome) in looks.into_iter().zip(outcomes) {
+            match got(outcome) {
+                Ok(object) => watched.push(Watched { mark: Mark::of(&key, &object, now_ms, floor), key, r }),
+                Err(reply) => {
+                    self.watches.fail();
+                    return reply;
+                }
+            }
+        }
+        self.watches.add(watched);
+        Reply::Ok
+    }
+
+    /// Whether none of the keys was touched.
+    async fn compare(self, watched: Vec<Watched>) -> Reply {
+        let get = |watched: &Watched| Operation { key: watched.key.clone(), act: Act::Get, r: watched.r, w: None };
+        let outcomes = self.coordinator.run(watched.iter().map(get).collect(), &self.acks).await;
+        let now_ms = self.coordinator.now_ms();
+        let (mut verdict, mut seen) = (GO, Vec::with_capacity(watched.len()));
+        for (Watched { key, mark, .. }, outcome) in watched.into_iter().zip(outcomes) {
+            match got(outcome) {
+                Ok(object) if mark.is_touched(&key, &object, now_ms) => verdict = Reply::NullArray,
+                Ok(object) => seen.push(Seen { key, mark, object }),
+                // One key known to be touched is enough to know that nothing is to run.
+                Err(_) if verdict == Reply::NullArray => {}
+                Err(Reply::Error(line)) => {
+                    verdict = Reply::error(format!(
+                        "EXECABORT Transaction discarded because a watched key could not be read: {line}"
+                    ));
+                }
+                Err(reply) => verdict = reply,
+            }
+        }
+        self.watches.untouched(seen);
+        verdict
+    }
+}
