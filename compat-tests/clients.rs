@@ -166,26 +166,57 @@ fn drive(connection: &mut redis::Connection, prefix: &str) -> redis::RedisResult
     Ok(())
 }
 
+/// Runs a script that does its work, says "ready", and does it again; in between a node is killed, and every other one knows.
+fn through_a_death(interpreter: &str, script: &str, addresses: &[String], cluster: &mut Cluster, victim: usize) {
+    let mut script = Command::new(interpreter)
+        .arg(folder().join("clients").join(script))
+        .args(addresses)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("compat-tests/run installs what this needs");
+    let mut output = BufReader::new(script.stdout.take().expect("it was piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    if line != "ready\n" {
+        output.read_to_string(&mut line).unwrap();
+        panic!("{line}");
+    }
+    cluster.nodes[victim].kill9();
+    let others: Vec<usize> = (0..3).filter(|at| *at != victim).collect();
+    others.iter().for_each(|at| cluster.wait_until_reachable(*at, &others));
+    script.stdin.take().expect("it was piped").write_all(b"go\n").unwrap();
+    let mut said = String::new();
+    output.read_to_string(&mut said).unwrap();
+    assert!(script.wait().unwrap().success(), "{said}");
+}
+
+fn python_here() -> String {
+    folder().join(".venv/bin/python").to_string_lossy().into_owned()
+}
+
 /// redis-py's cluster client, a node killed under it: after it has looked at CLUSTER SLOTS again, every key is there and can
 /// be written, and no call fails.
 #[test]
 fn a_cluster_client_survives_the_death_of_a_node() {
     let mut cluster = Cluster::start(3, &[]);
-    let mut script = Command::new(folder().join(".venv/bin/python"))
-        .arg(folder().join("clients/failover.py"))
-        .args(addresses(&cluster))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("compat-tests/run makes the Python this needs");
-    let mut output = BufReader::new(script.stdout.take().expect("it was piped"));
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    cluster.nodes[1].kill9();
-    [0, 2].iter().for_each(|at| cluster.wait_until_reachable(*at, &[0, 2]));
-    script.stdin.take().expect("it was piped").write_all(b"go\n").unwrap();
-    let mut said = String::new();
-    output.read_to_string(&mut said).unwrap();
-    assert!(script.wait().unwrap().success(), "{said}");
+    let addresses = addresses(&cluster);
+    through_a_death(&python_here(), "failover.py", &addresses, &mut cluster, 1);
+}
+
+/// Django's cache and sessions, django-redis, Flask-Session, cachelib and dogpile.cache, unchanged, before and after a node dies
+/// that none of them is connected to.
+#[test]
+fn python_s_caches_and_session_stores_work() {
+    let mut cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    through_a_death(&python_here(), "applications.py", &addresses[..2], &mut cluster, 2);
+}
+
+/// keyv and connect-redis, likewise.
+#[test]
+fn node_s_caches_and_session_stores_work() {
+    let mut cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    through_a_death("node", "applications.mjs", &addresses[..1], &mut cluster, 2);
 }
