@@ -199,6 +199,33 @@ fn one_slot_one_database() {
     );
 }
 
+/// A transaction is judged as Redis Cluster does: a command for another node spoils it while it is queued, and all keys must
+/// lie in one slot when it is to run.
+#[test]
+fn a_transaction_is_about_one_slot_of_this_node() {
+    let cluster = Cluster::start(4, &[]);
+    let (key, slot, owners) = key_with(&cluster, |owners| owners[0] == 2);
+    let (other, _, _) = key_with(&cluster, |homes| homes[0] != 2 && homes.contains(&2));
+    let stranger = (0..4).find(|node| !owners.contains(node)).expect("one of four is no home");
+    let says = |at: usize, script: &[(String, String)]| {
+        let mut connection = cluster.nodes[at].connect_view();
+        for (line, wanted) in script {
+            assert_eq!(connection.run(line).to_string(), *wanted, "{line}");
+        }
+    };
+    let step = |line: &str, wanted: &str| (line.to_owned(), wanted.to_owned());
+    let spoilt = "-EXECABORT Transaction discarded because of previous errors.";
+    let moved = format!("-MOVED {slot} {}", cluster.nodes[2].view);
+    says(stranger, &[step("MULTI", "+OK"), step(&format!("SET {key} v"), &moved), step("EXEC", spoilt)]);
+    let queued = |line: &str| step(line, "+QUEUED");
+    let (set, get) = (queued(&format!("SET {key} v")), queued(&format!("GET {key}")));
+    says(2, &[step("MULTI", "+OK"), set.clone(), get, step("EXEC", "[+OK, \"v\"]")]);
+    let crossing = "-CROSSSLOT Keys in request don't hash to the same slot";
+    let elsewhere = queued(&format!("SET {other} w"));
+    says(2, &[step("MULTI", "+OK"), set, elsewhere, step("EXEC", crossing), step("EXEC", "-ERR EXEC without MULTI")]);
+    assert_eq!(cluster.connect(0).run(&format!("GET {other}")).to_string(), "nil", "nothing of it ran");
+}
+
 /// FLUSHALL on the cluster view is about the one database there is; one of the masters is enough.
 #[test]
 fn flushall_on_the_view_empties_database_0() {

@@ -13,9 +13,10 @@
 
 use super::arguments::{integer, is};
 use super::notice::Notice;
-use super::table::Command;
+use super::table::{self, Command, Found};
 use crate::key;
 use crate::resp::reply::Reply;
+use crate::resp::request::Request;
 use bytes::Bytes;
 
 /// What a plain client reads of too few replicas, and what a cluster client is to read.
@@ -26,15 +27,28 @@ pub fn refusal(notice: &Notice, command: &Command, words: &[Bytes]) -> Option<Re
     if !command.takes(words.len()) {
         return None;
     }
-    let mut slots = command.key_places(words.len()).map(|place| key::slot(&words[place]));
-    let Some(slot) = slots.next() else { return leaves_the_database(words) };
+    refusal_of(notice, slots(command, words)).or_else(|| leaves_the_database(words))
+}
+
+/// Why an EXEC of these requests is not run here, if so: all their keys must lie in one slot, and still here.
+pub fn refusal_of_all<'a>(notice: &Notice, requests: impl IntoIterator<Item = &'a Request>) -> Option<Reply> {
+    let found = requests.into_iter().filter_map(|request| match table::find(&request.words) {
+        Found::Command(entry) => Some(slots(entry.command, &request.words)),
+        Found::NoSubcommand(_) | Found::Unknown => None,
+    });
+    refusal_of(notice, found.flatten())
+}
+
+fn slots<'a>(command: &'a Command, words: &'a [Bytes]) -> impl Iterator<Item = u16> + 'a {
+    command.key_places(words.len()).map(|place| key::slot(&words[place]))
+}
+
+fn refusal_of(notice: &Notice, mut slots: impl Iterator<Item = u16>) -> Option<Reply> {
+    let slot = slots.next()?;
     if slots.any(|other| other != slot) {
         return Some(Reply::error("CROSSSLOT Keys in request don't hash to the same slot"));
     }
-    if !notice.is_own(slot) {
-        return Some(notice.moved(slot));
-    }
-    leaves_the_database(words)
+    (!notice.is_own(slot)).then(|| notice.moved(slot))
 }
 
 /// Redis's words for commands that name another database.

@@ -25,12 +25,13 @@
 
 use super::arguments::target::got;
 use super::step::Step;
-use super::{Asked, done};
+use super::{Asked, done, face};
 use crate::coordinator::Coordinator;
 use crate::coordinator::acks::AckLog;
 use crate::message::operation::{Act, Operation};
 use crate::object::mark::Mark;
 use crate::resp::reply::Reply;
+use crate::session::Face;
 use crate::session::transaction::{Seen, WatchList, Watched};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -93,6 +94,13 @@ pub fn exec(asked: &mut Asked, _words: &[Bytes]) -> Step {
     if transaction.is_spoilt() {
         asked.session.watches.take();
         return done(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+    }
+    if asked.session.face == Face::ClusterView
+        && let Some(refusal) = face::refusal_of_all(&asked.server.notice(), transaction.requests())
+    {
+        asked.session.end_transaction();
+        asked.session.watches.take();
+        return done(refusal);
     }
     let unsure = asked.session.watches.has_failed();
     let watched = asked.session.watches.take();
