@@ -253,17 +253,12 @@ fn cluster_subcommands_answer() {
     for at in 0..3 {
         // W of the three have it at once, the third a moment later.
         wait::until("the copies are everywhere", VIEW_SECONDS, || {
-            cluster.connect(at).done(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).integer() == 2
+            let keys = cluster.connect(at).done(&format!("CLUSTER GETKEYSINSLOT {slot} 10"));
+            let mut keys: Vec<String> = keys.items().iter().map(Value::text).collect();
+            keys.sort();
+            keys == ["{s}1", "{s}2"]
         });
-        let mut keys: Vec<String> = cluster
-            .connect(at)
-            .done(&format!("CLUSTER GETKEYSINSLOT {slot} 10"))
-            .items()
-            .iter()
-            .map(Value::text)
-            .collect();
-        keys.sort();
-        assert_eq!(keys, ["{s}1", "{s}2"]);
+        assert_eq!(cluster.connect(at).done(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).integer(), 2);
         assert_eq!(cluster.connect(at).done(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).items().len(), 1);
     }
     let other = cluster.connect(1).done("CLUSTER MYID").text();
