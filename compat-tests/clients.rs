@@ -1,6 +1,6 @@
 //! Real clients work unchanged: redis-cli, redis-benchmark, redis-py, node-redis, ioredis, and Rust's redis.
 
-use crate::harness::clients::{folder, node, python, redis_benchmark, redis_cli};
+use crate::harness::clients::{folder, node, node_with, older_python, python, redis_benchmark, redis_cli, ruby};
 use crate::harness::cluster::Cluster;
 use redis::Commands;
 use std::collections::HashMap;
@@ -39,6 +39,50 @@ fn redis_cli_works() {
     assert!(docs.contains("summary"), "{docs}");
 }
 
+/// redis-cli on a terminal: hints, help, another database, a transaction, listening and coming back.
+#[test]
+fn redis_cli_works_for_a_person() {
+    let cluster = Cluster::start(3, &[]);
+    python("interactive.py", &[&cluster.nodes[0].address.to_string()]);
+}
+
+/// redis-cli's loops: each runs for a moment and finds what it looks for.
+#[test]
+fn redis_cli_s_own_loops_work() {
+    let cluster = Cluster::start(3, &[]);
+    let address = cluster.nodes[0].address;
+    cluster.connect(0).done("SET large 0123456789012345678901234567890123456789");
+    (0..50).for_each(|at| drop(cluster.connect(0).done(&format!("SET small:{at} v"))));
+    let cli = |arguments: &[&str]| redis_cli(address, arguments).expect_well("redis-cli");
+    assert!(cli(&["--bigkeys"]).contains("Biggest string found '\"large\"' has 40 bytes"));
+    assert!(cli(&["--memkeys"]).contains("Biggest string found '\"large\"' has"));
+    assert_eq!(cli(&["--scan", "--pattern", "small:*"]).lines().count(), 50);
+    assert!(cli(&["-r", "2", "-i", "0.1", "INFO", "clients"]).matches("connected_clients:").count() == 2);
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let briefly =
+        |option: &str| crate::harness::clients::run("timeout", &["2", "redis-cli", "-h", &host, "-p", &port, option]);
+    let stat = briefly("--stat").output;
+    assert!(stat.contains("keys") && stat.lines().any(|line| line.starts_with("51 ")), "{stat}");
+    let latency = briefly("--latency").output;
+    assert!(latency.trim().split(' ').count() >= 4 && !latency.contains("ERR"), "{latency}");
+}
+
+/// The releases before: redis-py 7, node-redis 5, ioredis 5; and redis-rb.
+#[test]
+fn older_libraries_and_ruby_s_work() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    for protocol in ["2", "3"] {
+        older_python("client.py", &with(&["single", protocol], &addresses[..1]));
+        older_python("client.py", &with(&["cluster", protocol], &addresses));
+        node_with("redis-5", "node-redis.mjs", &with(&["single", protocol], &addresses[..1]));
+        node_with("redis-5", "node-redis.mjs", &with(&["cluster", protocol], &addresses));
+    }
+    node_with("ioredis-5", "ioredis.mjs", &with(&["single"], &addresses[..1]));
+    node_with("ioredis-5", "ioredis.mjs", &with(&["cluster"], &addresses));
+    ruby("client.rb", &[&addresses[0]]);
+}
+
 /// redis-cli --pipe, whose end marker is an ECHO of random bytes.
 #[test]
 fn redis_cli_pipes() {
@@ -62,7 +106,7 @@ fn redis_cli_pipes() {
     assert_eq!(cluster.connect(0).run("DBSIZE").integer(), 2000);
 }
 
-/// redis-benchmark with -t ping,set,get,mset and any -c, -P, -r, -d, --threads, -3: every test runs to its end without an
+/// redis-benchmark with -t ping,set,get,incr,mset and any -c, -P, -r, -d, --threads, -3: every test runs to its end without an
 /// error, on one node and on three, and blind overwriting of one key makes no siblings.
 #[test]
 fn redis_benchmark_works() {
@@ -81,7 +125,7 @@ fn redis_benchmark_works() {
     ] {
         let arguments = [&["-t", "ping,set,get,mset", "-n", "1000"], options].concat();
         let said = redis_benchmark(address, &arguments).expect_well(&format!("redis-benchmark {options:?}"));
-        for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "MSET"] {
+        for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET"] {
             assert!(said.contains(test), "{options:?} did not run {test}: {said}");
         }
         assert!(!said.contains("Error"), "{options:?}: {said}");

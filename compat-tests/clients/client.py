@@ -59,6 +59,54 @@ def strings(r):
     expect("binary", r.set("py:bin", bytes(range(256))), True)
 
 
+def more(r):
+    keys = [f"{{py}}{name}" for name in "abcd"]
+    r.delete(*keys)
+    a, b, c, d = keys
+    expect("incr", [r.incr(a), r.incr(a, 41), r.decr(a), r.incrbyfloat(b, 1.5)], [1, 42, 41, 1.5])
+    expect("append", [r.append(c, "Hello"), r.append(c, " World"), r.getrange(c, 0, 4)], [5, 11, "Hello"])
+    expect("setrange", [r.setrange(c, 6, "Redis"), r.get(c)], [11, "Hello Redis"])
+    expect("bits", [r.setbit(d, 7, 1), r.getbit(d, 7), r.bitcount(d), r.bitpos(d, 1)], [0, 1, 1, 7])
+    expect("bitop", r.bitop("or", b, d, d), 1)
+    expect("rename", [r.rename(c, b), r.exists(c), r.get(b)], [True, 0, "Hello Redis"])
+    expect("copy", [r.copy(b, c), r.get(c)], [True, "Hello Redis"])
+    r.delete(c)
+    expect("msetnx", r.msetnx({a: "1", "{py}new": "2"}), False)
+
+
+def transaction(r):
+    key = "{py}watched"
+    r.set(key, 1)
+    with r.pipeline() as pipe:
+        pipe.watch(key)
+        value = int(pipe.get(key))
+        pipe.multi()
+        pipe.set(key, value + 1)
+        pipe.get(key)
+        expect("transaction", pipe.execute(), [True, "2"])
+    with r.pipeline() as pipe:
+        pipe.watch(key)
+        r.set(key, "touched")
+        pipe.multi()
+        pipe.set(key, "lost")
+        try:
+            got = pipe.execute()
+            wrong.append(f"a touched key was not noticed: {got!r}")
+        except redis.WatchError:
+            pass
+    expect("what was watched", r.get(key), "touched")
+
+
+def everything(r):
+    names = {f"py:scan:{at}" for at in range(200)}
+    for name in names:
+        r.set(name, 1)
+    expect("scan", set(r.scan_iter("py:scan:*", count=50)) == names, True)
+    where = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(r, RedisCluster) else {}
+    expect("keys", set(r.keys("py:scan:*", **where)) == names, True)
+    expect("randomkey", r.randomkey() is not None, True)
+
+
 def pipeline(r):
     pipe = r.pipeline(transaction=False) if not isinstance(r, RedisCluster) else r.pipeline()
     for at in range(500):
@@ -97,6 +145,9 @@ def single(address, protocol):
     expect("echo", r.echo("hello"), "hello")
     expect("client name", r.client_getname(), "compat")
     strings(r)
+    more(r)
+    transaction(r)
+    everything(r)
     pipeline(r)
     dynamis(r)
     errors(r)
@@ -130,6 +181,9 @@ def cluster(addresses, protocol):
     for at in range(200):
         r.set(f"py:cluster:{at}", at)
     expect("all keys", [r.get(f"py:cluster:{at}") for at in range(200)], [str(at) for at in range(200)])
+    more(r)
+    everything(r)
+    expect("dbsize", r.dbsize(target_nodes=RedisCluster.PRIMARIES), len(r.keys("*", target_nodes=RedisCluster.PRIMARIES)))
     expect("mget_nonatomic", r.mget_nonatomic("py:cluster:1", "py:cluster:2"), ["1", "2"])
 
 

@@ -1,7 +1,9 @@
 // ioredis against Dynamis: ioredis.mjs single|cluster host:port [host:port ...]
 
-import { Cluster, Redis } from 'ioredis';
 import { expect, fail, finish, refused } from './check.mjs';
+
+// LIBRARY names another release of it.
+const { Cluster, Redis } = await import(process.env.LIBRARY ?? 'ioredis');
 
 const [mode, ...addresses] = process.argv.slice(2);
 const place = (address) => ({ host: address.split(':')[0], port: Number(address.split(':')[1]) });

@@ -1,7 +1,9 @@
 // node-redis against Dynamis: node-redis.mjs single|cluster 2|3 host:port [host:port ...]
 
-import { createClient, createCluster } from 'redis';
 import { expect, fail, finish, refused } from './check.mjs';
+
+// LIBRARY names another release of it.
+const { createClient, createCluster } = await import(process.env.LIBRARY ?? 'redis');
 
 const [mode, protocol, ...addresses] = process.argv.slice(2);
 const RESP = Number(protocol);

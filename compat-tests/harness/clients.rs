@@ -71,8 +71,30 @@ pub fn node(script: &str, arguments: &[&str]) {
     script_of("node", script, arguments);
 }
 
+/// Runs one of our scripts in Node with another release of its library; it must end well.
+pub fn node_with(library: &str, script: &str, arguments: &[&str]) {
+    script_of("env", "", &[&[&format!("LIBRARY={library}")[..], "node", &path_of(script)], arguments].concat());
+}
+
+/// Runs one of our Python scripts with an older redis-py; it must end well.
+pub fn older_python(script: &str, arguments: &[&str]) {
+    let (here, interpreter) = (folder().join(".venv"), folder().join(".venv/bin/python"));
+    let library = format!("PYTHONPATH={}", here.join("redis-7").display());
+    let interpreter = interpreter.to_string_lossy();
+    script_of("env", "", &[&[&library[..], &interpreter, &path_of(script)], arguments].concat());
+}
+
+/// Runs one of our scripts in Ruby; it must end well.
+pub fn ruby(script: &str, arguments: &[&str]) {
+    script_of("ruby", script, arguments);
+}
+
+fn path_of(script: &str) -> String {
+    folder().join("clients").join(script).to_string_lossy().into_owned()
+}
+
 fn script_of(interpreter: &str, script: &str, arguments: &[&str]) {
-    let path = folder().join("clients").join(script);
-    let path = path.to_string_lossy();
-    run(interpreter, &[&[&*path], arguments].concat()).expect_well(&format!("{script} {}", arguments.join(" ")));
+    let path = path_of(script);
+    let script: &[&str] = if script.is_empty() { &[] } else { &[&path] };
+    run(interpreter, &[script, arguments].concat()).expect_well(&[script, arguments].concat().join(" "));
 }

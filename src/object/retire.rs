@@ -78,6 +78,12 @@ impl Object {
         before - self.siblings.len()
     }
 
+    /// As [`Object::drop_forgotten`], for those alone that show a reader nothing: another home that has not forgotten them yet
+    /// and this one, which has, read the same. Their context entries stay.
+    pub fn drop_forgotten_past(&mut self, floor: Hlc, held: &Object, now_ms: u64) {
+        self.siblings.retain(|sibling| sibling.is_live(now_ms) || !is_forgotten(sibling, floor, held));
+    }
+
     /// Whether [`Object::drop_forgotten`] would take any out.
     pub fn has_forgotten(&self, floor: Hlc, held: &Object) -> bool {
         self.siblings.iter().any(|sibling| is_forgotten(sibling, floor, held))

@@ -73,13 +73,16 @@ impl Replica {
     fn add(
         &self,
         record: &Record,
-        Addition { amounts, reading }: Addition<'_>,
+        Addition { amounts, mut reading }: Addition<'_>,
         conflict: Conflict,
         at_home: bool,
         now_ms: u64,
     ) -> Result<(Record, (Numbers, Entry)), NotStored> {
-        if at_home && self.may_be_forgotten(&reading, &record.object) {
-            return Err(NotStored::Raced);
+        if at_home {
+            reading.object.drop_forgotten_past(self.floor(), &record.object, now_ms);
+            if self.may_be_forgotten(&reading, &record.object) {
+                return Err(NotStored::Raced);
+            }
         }
         let doubts = self.doubts(&reading, at_home);
         let doubtful = |sibling: &Sibling| doubts.as_ref().is_some_and(|doubts| doubts.has(sibling));

@@ -83,7 +83,7 @@ impl Replica {
     ) -> Result<Stored, NotStored> {
         let _held = self.hints.hold(key, home);
         let stored = self.change(batch, key, |replica, record| {
-            let mut object = replica.take_unraced(record, key, expiry.seen, conflict, home)?;
+            let mut object = replica.take_unraced(record, key, expiry.seen, conflict, home.is_none(), now_ms)?;
             let stamp = replica.stamp(now_ms, object.highest())?;
             object.expire(now_ms, stamp, expiry.at);
             Ok(Some(Record { birth: record.birth, object }))
@@ -203,7 +203,7 @@ impl Replica {
         }
         let nothing = Context::new();
         let (mut object, given) = match &put.basis {
-            Basis::Seen(seen) => (self.take_unraced(record, key, seen, conflict, home)?, None),
+            Basis::Seen(seen) => (self.take_unraced(record, key, seen, conflict, home.is_none(), now_ms)?, None),
             Basis::Local => (record.object.clone(), None),
             Basis::Given(context) => (record.object.clone(), Some(context)),
             Basis::Nothing => (record.object.clone(), Some(&nothing)),
@@ -236,17 +236,23 @@ impl Replica {
     }
 
     /// What is here together with what the command has seen, unless something is here that it has not seen, or it has seen
-    /// something that has been settled since and is not here any more.
+    /// something that has been settled since and is not here any more. A tombstone that only this home has forgotten is neither.
     fn take_unraced(
         &self,
         record: &Record,
         key: &StorageKey,
         seen: &Object,
         conflict: Conflict,
-        home: Option<NodeTag>,
+        at_home: bool,
+        now_ms: u64,
     ) -> Result<Object, NotStored> {
-        if home.is_none() && seen.has_forgotten(self.floor(), &record.object) {
-            return Err(NotStored::Raced);
+        let mut seen = seen.clone();
+        if at_home {
+            let floor = self.floor();
+            seen.drop_forgotten_past(floor, &record.object, now_ms);
+            if seen.has_forgotten(floor, &record.object) {
+                return Err(NotStored::Raced);
+            }
         }
         let whole = record.object.clone().merge(seen.clone(), conflict);
         let same = whole.digest(key) == seen.digest(key) && seen.context.descends(&record.object.context);

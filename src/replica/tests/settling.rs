@@ -167,6 +167,21 @@ fn a_decision_made_on_what_was_forgotten_since_writes_nothing() {
 }
 
 #[test]
+fn a_tombstone_that_another_home_has_not_forgotten_yet_is_no_race() {
+    let seen = written([sibling(2, 100, None)]);
+    let replica = with_floor();
+    put(&replica, &value("after", Basis::Seen(seen.clone()))).unwrap();
+    assert_eq!(values(&replica.read(&key()).unwrap()), ["after"]);
+    assert_eq!(values(&replica.read(&key()).unwrap().merge(seen, Conflict::Siblings)), ["after"]);
+    // Nor is a value that has expired meanwhile.
+    let mut expired = sibling(2, 100, Some("expired"));
+    expired.expiry = (Hlc(100), Some(5));
+    let replica = with_floor();
+    put(&replica, &value("after", Basis::Seen(written([expired])))).unwrap();
+    assert_eq!(values(&replica.read(&key()).unwrap()), ["after"]);
+}
+
+#[test]
 fn facts_the_actor_goes_with_the_record_that_is_reaped() {
     let replica = replica();
     let before = put(&replica, &value("a", Basis::Local)).unwrap();
