@@ -59,8 +59,11 @@ fn redis_cli_s_own_loops_work() {
     assert_eq!(cli(&["--scan", "--pattern", "small:*"]).lines().count(), 50);
     assert!(cli(&["-r", "2", "-i", "0.1", "INFO", "clients"]).matches("connected_clients:").count() == 2);
     let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let briefly =
-        |option: &str| crate::harness::clients::run("timeout", &["2", "redis-cli", "-h", &host, "-p", &port, option]);
+    // What is cut off after two seconds has written line by line.
+    let briefly = |option: &str| {
+        let arguments = ["-oL", "timeout", "2", "redis-cli", "-h", &host, "-p", &port, option];
+        crate::harness::clients::run("stdbuf", &arguments)
+    };
     let stat = briefly("--stat").output;
     assert!(stat.contains("keys") && stat.lines().any(|line| line.starts_with("51 ")), "{stat}");
     let latency = briefly("--latency").output;
@@ -123,7 +126,7 @@ fn redis_benchmark_works() {
         &["-c", "20", "--cluster", "-r", "100"],
         &["-c", "5", "--dbnum", "3"],
     ] {
-        let arguments = [&["-t", "ping,set,get,mset", "-n", "1000"], options].concat();
+        let arguments = [&["-t", "ping,set,get,incr,mset", "-n", "1000"], options].concat();
         let said = redis_benchmark(address, &arguments).expect_well(&format!("redis-benchmark {options:?}"));
         for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET"] {
             assert!(said.contains(test), "{options:?} did not run {test}: {said}");
