@@ -111,7 +111,7 @@ pub const SPOILT: &[Row] = &[
     ("EXEC x", "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"),
     ("EXEC", "-ERR EXEC without MULTI"),
     ("GET k", "\"v\""),
-    ("EXEC x", "-ERR wrong number of arguments for 'exec' command"),
+    ("EXEC x", "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"),
 ];
 
 /// WATCH and UNWATCH.

@@ -201,7 +201,7 @@ fn a_monitor_sees_what_runs() {
         assert_eq!(shown(&mut monitor), "0 \"PING\"");
         assert_eq!(monitor.run("RESET").to_string(), "+RESET");
         other.run("PING");
-        assert_eq!(monitor.run("GET k").to_string(), "nil");
+        assert_eq!(monitor.run("GET gone").to_string(), "nil");
         wait::until("nobody watches", 5, || !other.done("CLIENT LIST").text().contains(" flags=O "));
     }
 }

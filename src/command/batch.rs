@@ -160,7 +160,8 @@ impl<'a, P> Batch<'a, P> {
             Ok(handler) => handler,
             Err(refusal) => {
                 slot.rejected = true;
-                return Step::Reply(if is_queueing { self.spoil(unit.slot, refusal) } else { refusal });
+                let spoils = is_queueing || slot.runs_queue();
+                return Step::Reply(if spoils { self.spoil(unit.slot, refusal) } else { refusal });
             }
         };
         if is_queueing && !slot.is(flag::AT_ONCE) {
@@ -192,7 +193,7 @@ impl<'a, P> Batch<'a, P> {
         Reply::error("ERR queued commands exceed client-query-buffer-limit")
     }
 
-    /// A request was refused while others were queued: what it answers.
+    /// A request was refused while others were queued, or an EXEC at any time: what it answers.
     fn spoil(&mut self, slot: usize, refusal: Reply) -> Reply {
         if let (true, Reply::Error(why)) = (self.slots[slot].runs_queue(), &refusal) {
             self.session.end_transaction();
