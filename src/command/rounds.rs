@@ -12,6 +12,12 @@
 //!   surely done after it; otherwise in a later round. A command is *surely done* when its first step is its only one:
 //!   it only reads ([`Begun::reads_only`]), or all it asks for are writes that cannot race. Every later step of a command touches only
 //!   keys of its first.
+//! - **What writes a key begins only when every read of that key before it is answered**, so in a later round. The read might
+//!   see it otherwise: a read is done when R replicas have answered, and one that is asked late, because another was slow or
+//!   failed, or that got the write by an exchange, a hint or a repair, holds what was written behind the read by then. No
+//!   order of frames prevents that; not having written yet does. The reverse goes in one round: a write is in the
+//!   coordinator's own copy, and in its frames, before a read behind it looks. So do any number of writes of one key, or of
+//!   reads.
 //! - Commands that only add to a number ([`Act::Increment`]) run in one round, and those on one key as one operation: each
 //!   gets the number after its own amount, and a pipeline of them costs what one costs.
 //! - A command of which an operation raced begins again, at most [`ATTEMPTS_MAX`] times; one that has changed something by
@@ -28,6 +34,7 @@ use crate::message::operation::{Act, Basis, Counted, Failure, Operation, Outcome
 use crate::resp::reply::Reply;
 use smallvec::smallvec;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// How often one command begins before it gives up.
 pub const ATTEMPTS_MAX: u8 = 64;
@@ -300,25 +307,73 @@ fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes:
 
 /// Parts the tasks into those of the next round and those that wait for an earlier one's key.
 fn part(tasks: Vec<Task>) -> (Vec<Task>, Vec<Task>) {
-    if tasks.iter().all(|task| task.manner == Manner::SurelyDone) {
+    if go_together(&tasks) {
         return (tasks, Vec::new());
     }
-    // Keys that later tasks wait for, and whether they are only added to.
-    let mut held: HashMap<StorageKey, bool> = HashMap::new();
-    let (mut going, mut staying) = (Vec::with_capacity(tasks.len()), Vec::new());
+    let mut waits = waiting(&tasks).into_iter();
+    tasks.into_iter().partition(|_| waits.next() == Some(false))
+}
+
+/// Whether no task can wait for another, whatever their keys: no number of writes, nor of reads behind them, does.
+fn go_together(tasks: &[Task]) -> bool {
+    let mut has_read = false;
+    tasks.iter().all(|task| {
+        has_read |= task.reads_only;
+        task.manner == Manner::SurelyDone && (task.reads_only || !has_read)
+    })
+}
+
+/// Which tasks wait for an earlier one's key.
+fn waiting(tasks: &[Task]) -> Vec<bool> {
+    let mut holds: HashMap<&StorageKey, Hold> = HashMap::with_capacity(tasks.len());
+    let mut waits = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let goes_along = |only_added: &bool| *only_added && task.manner == Manner::Adds;
-        let waits =
-            task.operations.iter().any(|operation| held.get(&operation.key).is_some_and(|held| !goes_along(held)));
-        if waits || task.manner != Manner::SurelyDone {
-            let adds = !waits && task.manner == Manner::Adds;
+        let held = |operation: &Operation| holds.get(&operation.key).is_some_and(|hold| hold.keeps(task, operation));
+        let is_waiting = task.operations.iter().any(held);
+        if let Some(hold) = Hold::by(task, is_waiting) {
             for operation in &task.operations {
-                held.entry(operation.key.clone()).and_modify(|only_added| *only_added &= adds).or_insert(adds);
+                match holds.entry(&operation.key) {
+                    Entry::Vacant(free) => drop(free.insert(hold)),
+                    Entry::Occupied(other) if *other.get() == hold => {}
+                    Entry::Occupied(mut other) => drop(other.insert(Hold::All)),
+                }
             }
         }
-        if waits { staying.push(task) } else { going.push(task) }
+        waits.push(is_waiting);
     }
-    (going, staying)
+    waits
+}
+
+/// Whom a task that comes before keeps from a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Who writes it: it is being read.
+    Writers,
+    /// All but who adds to it, too.
+    AllButAdders,
+    /// Everybody.
+    All,
+}
+
+impl Hold {
+    /// What a task, which waits or not, holds of its keys.
+    fn by(task: &Task, is_waiting: bool) -> Option<Hold> {
+        match task.manner {
+            _ if is_waiting => Some(Hold::All),
+            Manner::SurelyDone => task.reads_only.then_some(Hold::Writers),
+            Manner::Adds => Some(Hold::AllButAdders),
+            Manner::Alone => Some(Hold::All),
+        }
+    }
+
+    /// Whether a task's operation on the key has to wait.
+    fn keeps(self, task: &Task, operation: &Operation) -> bool {
+        match self {
+            Hold::Writers => !matches!(operation.act, Act::Get),
+            Hold::AllButAdders => task.manner != Manner::Adds,
+            Hold::All => true,
+        }
+    }
 }
 
 #[cfg(test)]

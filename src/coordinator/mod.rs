@@ -6,7 +6,9 @@
 //!
 //! # Contract
 //! - [`Coordinator::run`] takes the operations of a batch in order and gives their outcomes in that order. One frame to
-//!   each peer, one storage batch. Operations on one key take effect in order; a read sees the writes before it.
+//!   each peer, one storage batch. Operations on one key take effect in order; a read sees the writes before it. It may see
+//!   those behind it, too: a home that is asked late has got them. Who must not see them runs them in a later batch, as the
+//!   commands of a connection are.
 //! - A node that is no home of a key forwards the operation, once; the receiver never forwards again.
 //! - Every rule of counting is in `quorum`, every rule of merging in `object`; here are only hands and feet.
 //! - Large batches take turns ([`turns`]): many at once are slowed down, not failed.

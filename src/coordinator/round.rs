@@ -23,7 +23,6 @@ use crate::storage::error::StorageError;
 use crate::storage::store::Committed;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -119,9 +118,7 @@ impl Round {
         let mut state = self.state.lock();
         // A read that was handed on behind a write of its key must see that write, so all of those stay in their order.
         let in_order = state.slots.iter().any(Slot::is_writing_away);
-        // Nor must a read see a write behind it, which whoever is asked now may have got already.
-        let written: BTreeSet<StorageKey> = state.slots.iter().filter_map(Slot::written_key).cloned().collect();
-        for (at, slot) in state.slots.iter_mut().enumerate().filter(|(_, slot)| !written.contains(slot.key())) {
+        for (at, slot) in state.slots.iter_mut().enumerate() {
             let taken_over = if in_order { None } else { starting.take_over(at as u32, slot) };
             match taken_over {
                 Some(taken_over) => {

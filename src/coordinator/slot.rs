@@ -217,16 +217,6 @@ impl Slot {
         }
     }
 
-    /// The key.
-    pub fn key(&self) -> &StorageKey {
-        &self.key
-    }
-
-    /// The key, if it is written here.
-    pub fn written_key(&self) -> Option<&StorageKey> {
-        matches!(self.run, Run::Put { .. }).then_some(&self.key)
-    }
-
     /// Whether it is won or lost.
     pub fn is_decided(&self) -> bool {
         self.decided
