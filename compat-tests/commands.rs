@@ -78,10 +78,10 @@ fn counters() {
     hold(&[counters::COUNTERS, counters::COUNTERS_EXPIRY, counters::COUNTERS_ERRORS, counters::FLOATS]);
 }
 
-/// RENAME, RENAMENX, COPY and MOVE answer as in Redis 7.
+/// RENAME, RENAMENX, COPY, MOVE and SWAPDB answer as in Redis 7.
 #[test]
 fn keys_that_move() {
-    hold(&[transfer::RENAME, transfer::COPY, transfer::MOVE]);
+    hold(&[transfer::RENAME, transfer::COPY, transfer::MOVE, transfer::SWAPDB]);
 }
 
 /// DUMP gives and RESTORE takes Redis's own bytes; OBJECT answers as in Redis 7.
@@ -124,6 +124,7 @@ fn forwarded_commands() {
         transfer::RENAME,
         transfer::COPY,
         transfer::MOVE,
+        transfer::SWAPDB,
         dump::RESTORE,
         keyspace::KEYS,
         keyspace::FLUSH,

@@ -29,4 +29,5 @@ mod settling;
 mod siblings;
 mod slow;
 mod survival;
+mod swapdb;
 mod transactions;

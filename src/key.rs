@@ -12,10 +12,12 @@
 //! # Storage key, byte by byte
 //! ```text
 //! 0..8    token, big-endian
-//! 8       database index
+//! 8       stored database ([`databases`])
 //! 9..11   length of the key, big-endian u16
 //! 11..    the key, then (later) a sub-key: a hash field or set member is its own object under its parent's token
 //! ```
+
+pub mod databases;
 
 use bytes::Bytes;
 
@@ -142,7 +144,7 @@ pub struct StorageKey(Bytes);
 pub struct KeyTooLong;
 
 impl StorageKey {
-    /// The storage key of a user's key in a database.
+    /// The storage key of a user's key in a stored database.
     pub fn new(database: u8, key: &[u8]) -> Result<StorageKey, KeyTooLong> {
         if key.len() > KEY_BYTES_MAX {
             return Err(KeyTooLong);
@@ -174,7 +176,7 @@ impl StorageKey {
         Token(u64::from_be_bytes(head))
     }
 
-    /// The database index.
+    /// The stored database.
     pub fn database(&self) -> u8 {
         self.0[8]
     }

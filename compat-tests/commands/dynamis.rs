@@ -64,7 +64,6 @@ pub const ROWS: &[Row] = &[
     ("DYN.DATABASE 3 R 2 SLOPPY yes CONFLICT siblings", "+OK"),
     ("DYN.EXPLAIN", "-ERR wrong number of arguments for 'dyn.explain' command"),
     ("DYN.EXPLAIN d", "*"),
-    ("SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"),
     ("DYN.RING", "*"),
     ("DYN.MEMBERS", "*"),
 ];

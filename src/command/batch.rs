@@ -9,7 +9,8 @@
 //! Between MULTI and EXEC requests go into the session's transaction. An EXEC that may go on puts them into the batch,
 //! right behind itself, as its *children*: they begin like any other request, share rounds with each other and with what
 //! comes after them, and their replies become one array, the EXEC's. A CLIENT PAUSE holds up the requests of the batch, but
-//! no child: an EXEC waits as a whole, or not at all.
+//! no child: an EXEC waits as a whole, or not at all. To all children an index means what it meant when the EXEC looked at its
+//! watched keys, whoever swaps databases meanwhile, until they do so themselves.
 
 mod admit;
 mod count;
@@ -258,6 +259,9 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
             return Begun { step: self.dispatch(unit), reads_only };
         }
         let child = self.slots[unit.slot].child;
+        if !child {
+            self.session.databases = self.server.coordinator.databases();
+        }
         let wanted = child || self.session.take_reply();
         self.slots[unit.slot].scope = self.session.scope();
         self.slots[unit.slot].began = self.laps.now();
@@ -294,6 +298,9 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
         }
         if self.slots[slot].child && guard::is_touched(&reply) {
             self.guard.fail();
+        }
+        if self.slots[slot].child && self.slots[slot].found.is_some_and(|entry| entry.command.swaps_databases()) {
+            self.session.databases = self.server.coordinator.databases();
         }
         self.slots[slot].take(reply, word > 0);
     }

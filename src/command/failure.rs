@@ -12,6 +12,7 @@
 //!
 //! A failed read changed nothing and therefore never says `NOQUORUM`. No text contains a line break.
 
+use crate::membership::NotDone;
 use crate::message::operation::Failure;
 use crate::resp::reply::Reply;
 
@@ -52,6 +53,18 @@ pub fn reply_to_many(failures: &[Failure], acknowledged: usize, keys: usize) -> 
         }
         (None, _) => format!("NOQUORUM {known}; {count} and stay written, the others were not changed; {advice}"),
     }))
+}
+
+/// The answer to a command that all nodes were to carry out; `noun` and `participle` name what it does: "flush", "flushed".
+pub fn of_all_nodes(outcome: Result<(), NotDone>, noun: &str, participle: &str) -> Reply {
+    let one_line = |why: String| why.replace(char::is_control, " ");
+    match outcome {
+        Ok(()) => Reply::Ok,
+        Err(NotDone::NothingChanged(why)) => Reply::Error(format!("ERR nothing was {participle}: {}", one_line(why))),
+        Err(NotDone::NotEverywhere(why)) => {
+            Reply::Error(format!("NOQUORUM the {noun} is not complete: {}", one_line(why)))
+        }
+    }
 }
 
 /// The answer to a command on several keys of which `changed` were changed and another failed with `line`.
@@ -185,6 +198,14 @@ mod tests {
             Reply::Error(text) => text,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_was_changed_on_all_nodes_is_told_by_the_first_word() {
+        let line = |why| text(of_all_nodes(Err(why), "flush", "flushed"));
+        assert_eq!(line(NotDone::NothingChanged("disk\r\nfull".into())), "ERR nothing was flushed: disk  full");
+        assert_eq!(line(NotDone::NotEverywhere("it spreads".into())), "NOQUORUM the flush is not complete: it spreads");
+        assert_eq!(of_all_nodes(Ok(()), "swap", "swapped"), Reply::Ok);
     }
 
     #[test]

@@ -11,22 +11,21 @@
 
 use super::arguments::{is, syntax_error};
 use super::step::Step;
-use super::{Asked, done};
-use crate::membership::flushing::NotFlushed;
+use super::{Asked, done, failure};
 use crate::resp::reply::Reply;
 use crate::session::Face;
 use bytes::Bytes;
 
 /// `FLUSHDB [ASYNC|SYNC]`: the session's database.
 pub fn flushdb(asked: &mut Asked, words: &[Bytes]) -> Step {
-    flush(asked, words, 1 << asked.session.database)
+    flush(asked, words, 1 << asked.session.stored())
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`: all databases; on the cluster view the one there is.
 pub fn flushall(asked: &mut Asked, words: &[Bytes]) -> Step {
     match asked.session.face {
         Face::Plain => flush(asked, words, u16::MAX),
-        Face::ClusterView => flush(asked, words, 1),
+        Face::ClusterView => flush(asked, words, 1 << asked.session.stored()),
     }
 }
 
@@ -36,7 +35,7 @@ fn flush(asked: &mut Asked, words: &[Bytes], databases: u16) -> Step {
         Err(reply) => return done(reply),
     };
     let flushed = asked.server.coordinator.flush(databases, bytes);
-    Step::Wait(Box::pin(async move { answer(flushed.await) }))
+    Step::Wait(Box::pin(async move { failure::of_all_nodes(flushed.await, "flush", "flushed") }))
 }
 
 /// Whether the reply is to wait until the bytes are gone.
@@ -46,17 +45,6 @@ fn waits_for_bytes(words: &[Bytes]) -> Result<bool, Reply> {
         [word] if is(word, "ASYNC") => Ok(false),
         [word] if is(word, "SYNC") => Ok(true),
         _ => Err(syntax_error()),
-    }
-}
-
-fn answer(flushed: Result<(), NotFlushed>) -> Reply {
-    let one_line = |why: String| why.replace(char::is_control, " ");
-    match flushed {
-        Ok(()) => Reply::Ok,
-        Err(NotFlushed::NothingChanged(why)) => Reply::error(format!("ERR nothing was flushed: {}", one_line(why))),
-        Err(NotFlushed::NotEverywhere(why)) => {
-            Reply::error(format!("NOQUORUM the flush is not complete: {}", one_line(why)))
-        }
     }
 }
 
@@ -75,16 +63,5 @@ mod tests {
         for text in ["now", "sync async", "async async"] {
             assert_eq!(waits_for_bytes(&words(text)), Err(syntax_error()), "{text}");
         }
-    }
-
-    #[test]
-    fn what_was_changed_is_told_by_the_first_word() {
-        let line = |why: NotFlushed| match answer(Err(why)) {
-            Reply::Error(line) => line,
-            other => panic!("{other:?}"),
-        };
-        let nothing = line(NotFlushed::NothingChanged("disk\r\nfull".to_owned()));
-        assert_eq!(nothing, "ERR nothing was flushed: disk  full");
-        assert!(line(NotFlushed::NotEverywhere("it will spread".to_owned())).starts_with("NOQUORUM "));
     }
 }

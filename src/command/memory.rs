@@ -129,8 +129,9 @@ pub fn stats(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let server = asked.server;
     let memory = Memory::of(server);
     let number = |bytes: u64| Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX));
-    let replica = server.coordinator.replica();
-    let databases: Vec<(u8, u64)> = (0..DATABASES).map(|index| (index, replica.keyspace(index).0)).collect();
+    let (replica, meant) = (server.coordinator.replica(), asked.session.databases);
+    let databases: Vec<(u8, u64)> =
+        (0..DATABASES).map(|index| (index, replica.keyspace(meant.stored(index)).0)).collect();
     let keys: u64 = databases.iter().map(|(_, keys)| keys).sum();
     let grown = memory.used.saturating_sub(memory.startup);
     let table = |name: &str| (Reply::text(name), Reply::Integer(0));

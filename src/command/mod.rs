@@ -51,6 +51,7 @@ pub mod process;
 pub mod memory;
 pub mod debug;
 pub mod flush;
+pub mod swapdb;
 pub mod info;
 pub mod notice;
 pub mod face;
@@ -192,7 +193,7 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// An operation on a key of the session's database, with the session's quorums.
     pub fn operation(&self, key: &Bytes, act: Act) -> Result<Operation, Reply> {
-        let key = StorageKey::new(self.session.database, key)
+        let key = StorageKey::new(self.session.stored(), key)
             .map_err(|why| Reply::error(format!("ERR {why}; nothing was changed")))?;
         Ok(Operation { key, act, r: self.session.r, w: self.session.w })
     }

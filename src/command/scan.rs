@@ -105,7 +105,7 @@ pub fn scan(asked: &mut Asked, words: &[Bytes]) -> Step {
         return done(told(0, Vec::new()));
     }
     let session = &asked.session;
-    let walk = Walk::new(&asked.server.coordinator, session.database, session.r, cover(asked), cursor);
+    let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover(asked), cursor);
     Step::Wait(Box::pin(async move {
         match go_on(walk, &options).await {
             Ok((cursor, keys)) => told(cursor, keys),
@@ -148,7 +148,7 @@ fn told(cursor: u64, keys: Vec<Reply>) -> Reply {
 /// `KEYS pattern`
 pub fn keys(asked: &mut Asked, words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
-    let (database, r, pattern) = (asked.session.database, asked.session.r, words[1].clone());
+    let (database, r, pattern) = (asked.session.stored(), asked.session.r, words[1].clone());
     let is_all = pattern == "*";
     let keep = Arc::new(move |key: &[u8]| is_all || glob::matches(&pattern, key, false));
     Step::Wait(Box::pin(async move {
@@ -162,7 +162,7 @@ pub fn keys(asked: &mut Asked, words: &[Bytes]) -> Step {
 /// `RANDOMKEY`: nil when there is none.
 pub fn randomkey(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
-    let (database, r) = (asked.session.database, asked.session.r);
+    let (database, r) = (asked.session.stored(), asked.session.r);
     Step::Wait(Box::pin(async move {
         match coordinator.random_key(database, r, &cover).await {
             Ok(key) => key.map_or(Reply::Null, Reply::Bulk),
@@ -174,7 +174,7 @@ pub fn randomkey(asked: &mut Asked, _words: &[Bytes]) -> Step {
 /// `DBSIZE`: the keys of the session's database.
 pub fn dbsize(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
-    let (database, r) = (asked.session.database, asked.session.r);
+    let (database, r) = (asked.session.stored(), asked.session.r);
     Step::Wait(Box::pin(async move {
         match coordinator.count(database, r, &cover).await {
             Ok(count) => Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)),

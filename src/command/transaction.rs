@@ -7,7 +7,8 @@
 //! - Replies, and which refused command spoils a transaction, are Redis 7's. What is queued runs back to back on its
 //!   connection, in order, in as few rounds as the same commands in a pipeline; the replies are one array.
 //! - WATCH reads its keys at R and takes a [`Mark`] of each. EXEC reads them again at R, and answers nil when one was
-//!   touched since ([`Mark::is_touched`]), by anybody, this connection included, or has expired.
+//!   touched since ([`Mark::is_touched`]), by anybody, this connection included, or has expired; or when its database was
+//!   swapped for another, unless there was nothing and is nothing.
 //! - Before EXEC nothing takes effect. When WATCH or EXEC cannot read a key, EXEC answers EXECABORT: nothing ran.
 //! - A command that fails inside EXEC has its error at its place in the array, and the others run, as in Redis. That holds
 //!   for a quorum that was missed, too.
@@ -28,6 +29,7 @@ use super::step::Step;
 use super::{Asked, done, face};
 use crate::coordinator::Coordinator;
 use crate::coordinator::acks::AckLog;
+use crate::gossip::swaps::Places;
 use crate::message::operation::{Act, Operation};
 use crate::object::mark::Mark;
 use crate::resp::reply::Reply;
@@ -75,6 +77,7 @@ pub fn watch(asked: &mut Asked, words: &[Bytes]) -> Step {
     if asked.session.watches.bytes() as u64 > limit {
         return done(Reply::error("ERR too many keys are watched (client-query-buffer-limit); none was added"));
     }
+    let look = Look::of(asked);
     let looks: Result<Vec<Operation>, Reply> = words[1..].iter().map(|key| asked.operation(key, Act::Get)).collect();
     match looks {
         Err(reply) => {
@@ -82,8 +85,8 @@ pub fn watch(asked: &mut Asked, words: &[Bytes]) -> Step {
             done(reply)
         }
         Ok(looks) => {
-            let look = Look::of(asked);
-            Step::Wait(Box::pin(async move { look.remember(looks).await }))
+            let index = asked.session.database;
+            Step::Wait(Box::pin(async move { look.remember(looks, index).await }))
         }
     }
 }
@@ -121,11 +124,17 @@ struct Look {
     coordinator: Arc<Coordinator>,
     acks: Arc<AckLog>,
     watches: Arc<WatchList>,
+    /// What the indexes mean.
+    places: Places,
 }
 
 impl Look {
-    fn of(asked: &Asked) -> Look {
+    /// What is looked at, and what the commands of an EXEC are then run on, are the same databases.
+    fn of(asked: &mut Asked) -> Look {
+        let places = asked.server.coordinator.view().places;
+        asked.session.databases = places.databases();
         Look {
+            places,
             coordinator: asked.server.coordinator.clone(),
             acks: asked.session.acks.clone(),
             watches: asked.session.watches.clone(),
@@ -133,7 +142,7 @@ impl Look {
     }
 
     /// Takes marks of keys.
-    async fn remember(self, looks: Vec<Operation>) -> Reply {
+    async fn remember(self, looks: Vec<Operation>, index: u8) -> Reply {
         // Before anything is read: what is settled by now cannot be a later touch.
         let floor = self.coordinator.replica().floor();
         let outcomes = self.coordinator.run(looks.clone(), &self.acks).await;
@@ -141,7 +150,10 @@ impl Look {
         let mut watched = Vec::with_capacity(looks.len());
         for (Operation { key, r, .. }, outcome) in looks.into_iter().zip(outcomes) {
             match got(outcome) {
-                Ok(object) => watched.push(Watched { mark: Mark::of(&key, &object, now_ms, floor), key, r }),
+                Ok(object) => {
+                    let mark = Mark::of(&key, &object, now_ms, floor);
+                    watched.push(Watched { key, index, place: self.places.of(index), r, mark });
+                }
                 Err(reply) => {
                     self.watches.fail();
                     return reply;
@@ -154,6 +166,7 @@ impl Look {
 
     /// Whether none of the keys was touched.
     async fn compare(self, watched: Vec<Watched>) -> Reply {
+        let Some(watched) = Watched::follow(watched, &self.places) else { return Reply::NullArray };
         let get = |watched: &Watched| Operation { key: watched.key.clone(), act: Act::Get, r: watched.r, w: None };
         let outcomes = self.coordinator.run(watched.iter().map(get).collect(), &self.acks).await;
         let now_ms = self.coordinator.now_ms();

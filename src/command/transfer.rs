@@ -59,13 +59,6 @@ pub fn move_to(asked: &mut Asked, words: &[Bytes]) -> Step {
     }))
 }
 
-/// `SWAPDB index index`: refused, in the words of a Redis Cluster. A swap is no write of any key, so it would have to be
-/// one more thing all nodes agree on; two at a time do not merge (each undoes the other, or one of them is lost), and a
-/// node that is cut off would go on putting what is meant for one database into the other.
-pub fn swapdb(_asked: &mut Asked, _words: &[Bytes]) -> Step {
-    Step::Reply(Reply::error("ERR SWAPDB is not allowed in cluster mode"))
-}
-
 /// RENAME and RENAMENX. A key that is given its own name is only looked for.
 fn within(asked: &mut Asked, words: &[Bytes], transfer: Transfer) -> Step {
     settle(Target::named(asked, &words[1]).and_then(|from| {

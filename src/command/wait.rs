@@ -19,7 +19,7 @@ pub fn wait(asked: &mut Asked, words: &[Bytes]) -> Step {
     };
     let acks = asked.session.acks.clone();
     let view = asked.server.coordinator.view();
-    let copies = view.policies[usize::from(asked.session.database)].n;
+    let copies = view.policies[usize::from(asked.session.stored())].n;
     let others = usize::from(copies).min(view.nodes.len()).saturating_sub(1);
     let known = |acknowledged: usize| Reply::Integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
     if !asked.may_wait {

@@ -33,9 +33,9 @@ mod survey;
 pub mod walk;
 
 use crate::key::StorageKey;
-use crate::membership::Membership;
-use crate::membership::flushing::NotFlushed;
+use crate::key::databases::Databases;
 use crate::membership::view::View;
+use crate::membership::{Membership, NotDone};
 use crate::message::operation::{Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::policy::Policy;
@@ -221,7 +221,7 @@ impl Coordinator {
 
     /// Flushes databases (bit 0 is database 0) on every member that can be reached; with `bytes`, returns only when this
     /// node's copies hold nothing of them any more. An error says what is known.
-    pub fn flush(&self, databases: u16, bytes: bool) -> Pin<Box<dyn Future<Output = Result<(), NotFlushed>> + Send>> {
+    pub fn flush(&self, databases: u16, bytes: bool) -> Pin<Box<dyn Future<Output = Result<(), NotDone>> + Send>> {
         let (membership, replica) = (self.membership.clone(), self.replica.clone());
         Box::pin(async move {
             membership.flush(databases).await?;
@@ -230,6 +230,17 @@ impl Coordinator {
             }
             Ok(())
         })
+    }
+
+    /// Which stored database each index means now. Costs no more than looking.
+    pub fn databases(&self) -> Databases {
+        self.membership.databases()
+    }
+
+    /// Swaps what two indexes below 16 mean, on every member that can be reached. An error says what is known.
+    pub fn swap_databases(&self, first: u8, second: u8) -> Pin<Box<dyn Future<Output = Result<(), NotDone>> + Send>> {
+        let membership = self.membership.clone();
+        Box::pin(async move { membership.swap_databases(first, second).await })
     }
 
     /// Who else there is.

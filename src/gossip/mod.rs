@@ -10,9 +10,11 @@
 //! - [`forming`]: whether a node that belongs to no cluster founds one, joins one, or waits.
 //! - [`detector`]: SWIM failure detection (§4.8.3) as a machine.
 //! - [`clocks`]: whose clock is right, of all that can be read.
+//! - [`swaps`]: which database each index means, after any SWAPDBs anywhere.
 //!
 //! All are machines: events in, effects out. No clock, no network, and randomness only from a given seed.
 
+pub mod swaps;
 pub mod state;
 pub mod tag;
 pub mod admission;

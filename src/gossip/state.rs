@@ -5,24 +5,28 @@
 //!
 //! # Contract
 //! - [`ClusterState::merge`] is idempotent, commutative and associative among states of one cluster. Member lines: higher
-//!   generation wins; policies: higher (version, by); flush lines: joined by maximum. Two different lines with one number can come of two nodes changing
+//!   generation wins; policies: higher (version, by); flush lines: joined by maximum; swaps of databases: all of them. Two different lines with one number can come of two nodes changing
 //!   it at once; then the greater content wins, the same everywhere.
 //! - [`ClusterState::epoch`] never sinks, and [`ClusterState::digest`] differs when anything differs.
 //! - A member that left stays in the map, so that old news cannot bring it back.
 //!
 //! # Encoding, byte by byte
 //! ```text
-//! 0    format version: 1 while nothing was ever flushed, else 2; 3 when any member announces something of its own
-//! 1..  postcard of [`ClusterState`] without its flush lines and without what members announce, maps in ascending order of
-//!      their keys
-//! ..   (format 2 and 3) postcard of the flush lines
-//! ..   (format 3) postcard of a map: id → [`Announced`], of the members that announce something
+//! 0    format version: 1 while nothing was ever flushed, else 2; 3 when any member announces something of its own; 4 once
+//!      databases were swapped
+//! 1..  postcard of [`ClusterState`] without its flush lines and swaps and without what members announce, maps in ascending
+//!      order of their keys
+//! ..   (format 2 and above) postcard of the flush lines
+//! ..   (format 3 and above) postcard of a map: id → [`Announced`], of the members that announce something
+//! ..   (format 4) postcard of the [`Swaps`]
 //! ```
 //! What it refuses: another version, trailing bytes, partitions that are no power of two up to 16384, a member under
 //! another's id, policies that contradict themselves, policies or flush lines that belong to no database, empty flush
-//! lines, more than [`MEMBERS_MAX`] members, or nodes in a flush line, an announcement of nothing or of no member.
+//! lines, more than [`MEMBERS_MAX`] members, or nodes in a flush line, an announcement of nothing or of no member, swaps that
+//! nobody could have made.
 
 use crate::causality::{Hlc, NodeId, NodeTag};
+use crate::gossip::swaps::{Full, PROMISE_EVERY, Swaps};
 use crate::key::{DATABASES, Partitions};
 use crate::message::control::{Announced, Summary};
 use crate::object::flush::{FlushLine, FlushLines};
@@ -48,6 +52,9 @@ const FLUSHED_FORMAT: u8 = 2;
 /// With flush lines, and with what members announce.
 const ANNOUNCED_FORMAT: u8 = 3;
 
+/// With all of that, and with swaps of databases.
+const SWAPPED_FORMAT: u8 = 4;
+
 /// Everything all members of a cluster agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterState {
@@ -64,6 +71,9 @@ pub struct ClusterState {
     /// What was flushed in each database; written behind the rest.
     #[serde(skip)]
     pub flushes: FlushLines,
+    /// Which database each index means; written behind the rest.
+    #[serde(skip)]
+    pub swaps: Swaps,
 }
 
 /// One member's line. Compared field by field, generation first, when two lines meet.
@@ -131,7 +141,7 @@ pub struct OtherCluster {
 pub enum StateError {
     /// Not this format version.
     #[error(
-        "the cluster state has format {0:?}, this release reads {FORMAT} to {ANNOUNCED_FORMAT}; nothing changed; use the release that wrote it"
+        "the cluster state has format {0:?}, this release reads {FORMAT} to {SWAPPED_FORMAT}; nothing changed; use the release that wrote it"
     )]
     Format(Option<u8>),
     /// Cannot be read.
@@ -153,6 +163,7 @@ impl ClusterState {
             members: BTreeMap::new(),
             policies: policies.iter().enumerate().map(entry).collect(),
             flushes: FlushLines::new(),
+            swaps: Swaps::default(),
         }
     }
 
@@ -166,12 +177,13 @@ impl ClusterState {
         for (database, line) in &other.flushes {
             changed |= self.flushes.entry(*database).or_default().join(line);
         }
+        changed |= self.swaps.join(&other.swaps);
         Ok(changed)
     }
 
     /// The members that have not left, in ascending order of id.
     pub fn present(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| member.state == MemberState::Up)
+        self.members.values().filter(|member| member.is_present())
     }
 
     /// The next free place in the order of joins and leaves.
@@ -204,6 +216,17 @@ impl ClusterState {
         }
     }
 
+    /// Swaps what two indexes below 16 mean; see [`Swaps::swap`].
+    pub fn swap(&mut self, pair: (u8, u8), now_ms: u64, by: NodeTag) -> Result<(), Full> {
+        self.swaps.swap(pair, now_ms, by, self.members.values().filter(|member| member.is_present()).map(Member::tag))
+    }
+
+    /// What `me` does about the swaps it knows of; see [`Swaps::tend`].
+    pub fn tend_swaps(&mut self, me: NodeTag) {
+        let present = self.members.values().filter(|member| member.is_present()).map(Member::tag);
+        self.swaps.tend(me, present, PROMISE_EVERY);
+    }
+
     /// The sum of all generations: rises with every change of a member.
     pub fn epoch(&self) -> u64 {
         self.members.values().map(|member| member.generation).sum()
@@ -227,10 +250,11 @@ impl ClusterState {
             .map(|(id, member)| (*id, &member.announced))
             .filter(|(_, announced)| **announced != Announced::default())
             .collect();
-        let format = match (announced.is_empty(), self.flushes.is_empty()) {
-            (true, true) => FORMAT,
-            (true, false) => FLUSHED_FORMAT,
-            (false, _) => ANNOUNCED_FORMAT,
+        let format = match (announced.is_empty(), self.flushes.is_empty(), self.swaps.is_empty()) {
+            (_, _, false) => SWAPPED_FORMAT,
+            (true, true, true) => FORMAT,
+            (true, false, true) => FLUSHED_FORMAT,
+            (false, _, true) => ANNOUNCED_FORMAT,
         };
         let mut bytes = vec![format];
         // Writing to a vector fails only for types whose length is unknown, which these do not contain.
@@ -241,12 +265,15 @@ impl ClusterState {
         if format >= ANNOUNCED_FORMAT {
             bytes.extend(postcard::to_allocvec(&announced).unwrap_or_default());
         }
+        if format >= SWAPPED_FORMAT {
+            bytes.extend(postcard::to_allocvec(&self.swaps).unwrap_or_default());
+        }
         bytes
     }
 
     /// Reads what [`ClusterState::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
-        let Some((format @ &(FORMAT..=ANNOUNCED_FORMAT), body)) = bytes.split_first() else {
+        let Some((format @ &(FORMAT..=SWAPPED_FORMAT), body)) = bytes.split_first() else {
             return Err(StateError::Format(bytes.first().copied()));
         };
         let (mut state, mut rest): (ClusterState, _) =
@@ -258,6 +285,9 @@ impl ClusterState {
             let announced: BTreeMap<NodeId, Announced>;
             (announced, rest) = postcard::take_from_bytes(rest).map_err(|_| StateError::Damaged)?;
             state.take_announced(announced)?;
+        }
+        if *format >= SWAPPED_FORMAT {
+            (state.swaps, rest) = postcard::take_from_bytes(rest).map_err(|_| StateError::Damaged)?;
         }
         if !rest.is_empty() {
             return Err(StateError::Damaged);
@@ -291,6 +321,7 @@ impl ClusterState {
         if !self.flushes.iter().all(possible) {
             return wrong("a flush line is impossible");
         }
+        self.swaps.check().map_err(StateError::Contradiction)?;
         for (id, member) in &self.members {
             if *id != member.id || (member.state == MemberState::Left) != member.left.is_some() {
                 return wrong("a member's line is mixed up");
@@ -322,6 +353,16 @@ impl Member {
             return Err("a cluster-port is zero");
         }
         Ok(())
+    }
+
+    /// Whether it belongs to the cluster.
+    fn is_present(&self) -> bool {
+        self.state == MemberState::Up
+    }
+
+    /// The first 64 bits of its id.
+    fn tag(&self) -> NodeTag {
+        self.id.tag()
     }
 
     /// Where its node port is: host:cluster_port.
@@ -360,6 +401,7 @@ fn keep_greater<K: Ord + Copy, V: Clone, O: Ord>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::gossip::swaps::tests::any_swaps;
     use proptest::prelude::*;
 
     pub(crate) fn member(n: u8) -> Member {
@@ -390,8 +432,9 @@ pub(crate) mod tests {
         let members = proptest::collection::btree_map(0u8..4, (1u64..4, 0u8..3, any::<bool>(), 0u16..3), 0..4);
         let policies = proptest::collection::btree_map(0u8..3, (1u64..3, 0u64..2, 1u8..4), 0..3);
         let flushes = proptest::collection::vec((0u8..2, 0u64..3, 1u64..4), 0..4);
-        (members, policies, flushes).prop_map(|(members, policies, flushes)| {
-            let mut state = state_of(&[]);
+        let swaps = prop_oneof![Just(Swaps::default()), any_swaps()];
+        (members, policies, flushes, swaps).prop_map(|(members, policies, flushes, swaps)| {
+            let mut state = ClusterState { swaps, ..state_of(&[]) };
             for (n, (generation, host, gone, port)) in members {
                 let announced = Announced { port, hostname: if port == 2 { "h".into() } else { String::new() } };
                 let mut member = Member { generation, host: format!("h{host}"), announced, ..member(n) };
@@ -436,7 +479,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_bytes_are_refused_without_a_panic(
-            format in FORMAT..=ANNOUNCED_FORMAT,
+            format in FORMAT..=SWAPPED_FORMAT,
             bytes in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let mut framed = vec![format];
@@ -494,6 +537,21 @@ pub(crate) mod tests {
         let line = BTreeMap::from([(NodeId([9; 20]), Announced { port: 1, hostname: String::new() })]);
         of_a_stranger.extend(postcard::to_allocvec(&line).unwrap());
         assert!(matches!(ClusterState::decode(&of_a_stranger), Err(StateError::Contradiction(_))));
+    }
+
+    #[test]
+    fn only_a_swap_makes_it_what_older_releases_cannot_read() {
+        let mut state = state_of(&[1, 2]);
+        state.tend_swaps(NodeTag(1));
+        state.swap((4, 4), 1, NodeTag(1)).unwrap();
+        assert_eq!(state.encode()[0], FORMAT);
+        state.swap((4, 5), 1, member(1).id.tag()).unwrap();
+        let bytes = state.encode();
+        assert_eq!((bytes[0], ClusterState::decode(&bytes)), (SWAPPED_FORMAT, Ok(state.clone())));
+        assert_eq!(state.swaps.places().of(4).stored, 5);
+        let mut of_many = bytes.clone();
+        of_many.push(0);
+        assert_eq!(ClusterState::decode(&of_many), Err(StateError::Damaged));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::gossip::state::ClusterState;
 use crate::membership::neighbours::{Neighbour, Neighbours};
 use crate::membership::seeds::Asking;
 use crate::membership::view::{View, ring_of};
-use crate::membership::{Command, Hands, Membership, Settings, StartError, spreading};
+use crate::membership::{Command, Done, Hands, Membership, Settings, StartError, spreading};
 use crate::message::control::{Control, JoinRequest, Refusal};
 use crate::ring::Ring;
 use rand::rngs::StdRng;
@@ -241,6 +241,7 @@ impl Driver {
             }
             Command::Flush { databases, done } => self.begin_flush(databases, done),
             Command::Collected { databases, collected, done } => self.draw_line(databases, collected, done).await,
+            Command::Swap { pair, done } => self.swap(pair, done).await,
             Command::Stop(done) => {
                 let _ = done.send(());
             }
@@ -312,7 +313,8 @@ impl Driver {
     }
 
     /// Saves a state, then acts on it and shows it.
-    pub(super) async fn adopt(&mut self, state: ClusterState) -> Result<(), Refusal> {
+    pub(super) async fn adopt(&mut self, mut state: ClusterState) -> Result<(), Refusal> {
+        state.tend_swaps(self.me.id.tag());
         (self.hands.save)(state.encode()).await.map_err(Refusal::NotSaved)?;
         (self.hands.draw_lines)(&state.flushes);
         let same_members = self.state.as_ref().is_some_and(|old| old.members == state.members);
@@ -325,6 +327,7 @@ impl Driver {
         let way = |id: &NodeId| self.neighbours.get(id).map(|way| (way.link.clone(), way.health.clone()));
         let view = self.ring.clone().and_then(|ring| View::of(&state, self.me.id, ring, way));
         if let (Some(membership), Some(view)) = (self.membership.upgrade(), view) {
+            membership.databases.set(view.places.databases());
             membership.view.store(Arc::new(view));
             membership.formed.send_replace(true);
         }
@@ -333,6 +336,11 @@ impl Driver {
         let effects = self.detector.set_members(present);
         self.effect(effects);
         Ok(())
+    }
+
+    /// Has every member that can be reached save what is saved here, then tells whoever asked.
+    pub(super) fn spread(&self, done: Done) {
+        tokio::spawn(spreading::spread(self.reachable(), self.encoded(), done));
     }
 
     pub(super) fn reachable(&self) -> Vec<Neighbour> {

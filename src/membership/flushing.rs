@@ -14,8 +14,8 @@
 
 use super::driver::Driver;
 use super::neighbours::Neighbour;
-use super::spreading::{ask, confirm};
-use super::{Command, Membership};
+use super::spreading::ask;
+use super::{Command, Done, Membership, NotDone};
 use crate::causality::NodeTag;
 use crate::key::DATABASES;
 use crate::membership::health::LATE_MAX;
@@ -28,32 +28,17 @@ use tokio::task::JoinSet;
 /// How long a member may take to say how far it has written. Asked as often as makes a silent member count as away.
 const REACH_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// Why a flush is not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotFlushed {
-    /// Nothing was changed.
-    #[error("{0}")]
-    NothingChanged(String),
-    /// The line is drawn and saved here, and spreads.
-    #[error("{0}")]
-    NotEverywhere(String),
-}
-
-/// Who waits for the end of a flush.
-pub(super) type Done = oneshot::Sender<Result<(), NotFlushed>>;
-
 /// What was collected: the answers with their nodes, or why there are not enough.
 pub(super) type Collected = Result<Vec<(NodeTag, Reached)>, String>;
 
 impl Membership {
     /// Strikes out everything that was written in some databases (bit 0 is database 0) until now. Returns once that is
     /// saved on every member that can be reached.
-    pub async fn flush(&self, databases: u16) -> Result<(), NotFlushed> {
+    pub async fn flush(&self, databases: u16) -> Result<(), NotDone> {
         let (done, outcome) = oneshot::channel();
         let sent = self.commands.send(Command::Flush { databases, done }).await;
-        sent.map_err(|_| NotFlushed::NothingChanged("the node is stopping; nothing changed".to_owned()))?;
-        let unknown =
-            || NotFlushed::NotEverywhere("the node is stopping; what became of the flush is not known".into());
+        sent.map_err(|_| NotDone::NothingChanged("the node is stopping; nothing changed".to_owned()))?;
+        let unknown = || NotDone::NotEverywhere("the node is stopping; what became of the flush is not known".into());
         outcome.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
@@ -62,7 +47,7 @@ impl Driver {
     /// Asks everyone how far they have written.
     pub(super) fn begin_flush(&self, databases: u16, done: Done) {
         if self.state.is_none() {
-            return drop(done.send(Err(NotFlushed::NothingChanged(Refusal::NoClusterYet.to_string()))));
+            return drop(done.send(Err(NotDone::NothingChanged(Refusal::NoClusterYet.to_string()))));
         }
         let own = (self.me.id.tag(), (self.hands.reached)(databases));
         tokio::spawn(collect(self.reachable(), databases, own, self.membership.clone(), done));
@@ -84,9 +69,9 @@ impl Driver {
             (Ok(_), None) => Err(Refusal::NoClusterYet.to_string()),
         };
         match drawn {
-            Ok(()) => drop(tokio::spawn(spread(self.reachable(), self.encoded(), done))),
+            Ok(()) => self.spread(done),
             // Whoever asked may have gone away meanwhile.
-            Err(why) => drop(done.send(Err(NotFlushed::NothingChanged(why)))),
+            Err(why) => drop(done.send(Err(NotDone::NothingChanged(why)))),
         }
     }
 }
@@ -138,12 +123,4 @@ async fn ask_reach(member: Neighbour, databases: u16) -> Result<Option<Reached>,
         }
     }
     Err(format!("member {} did not say how far it has written ({why}); nothing changed", member.id))
-}
-
-/// Has every member save the state, and tells whoever asked.
-async fn spread(members: Vec<Neighbour>, state: Vec<u8>, done: Done) {
-    let (told, hear) = oneshot::channel();
-    confirm(members, state, told).await;
-    let outcome = hear.await.unwrap_or_else(|_| Err("the node is stopping".to_owned()));
-    drop(done.send(outcome.map_err(NotFlushed::NotEverywhere)));
 }

@@ -24,6 +24,7 @@
 pub mod flushing;
 pub mod health;
 pub mod view;
+mod swapping;
 mod driver;
 mod answering;
 mod neighbours;
@@ -35,6 +36,7 @@ mod tests;
 use crate::causality::NodeId;
 use crate::gossip::detector;
 use crate::gossip::state::StateError;
+use crate::key::databases::Shown;
 use crate::key::{DATABASES, Partitions};
 use crate::message::control::{Control, JoinRequest, Reached, Refusal};
 use crate::object::flush::FlushLines;
@@ -109,9 +111,25 @@ pub enum StartError {
     NotAMember(NodeId),
 }
 
+/// Why something is not done on every member that can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// Nothing was changed.
+    #[error("{0}")]
+    NothingChanged(String),
+    /// It is done and saved here, and spreads.
+    #[error("{0}")]
+    NotEverywhere(String),
+}
+
+/// Who waits until something is done everywhere.
+type Done = oneshot::Sender<Result<(), NotDone>>;
+
 /// A node's place in its cluster. See the module.
 pub struct Membership {
     view: ArcSwap<View>,
+    /// What the view says, for those who need only that.
+    databases: Shown,
     commands: mpsc::Sender<Command>,
     formed: watch::Sender<bool>,
     /// Whether what another member knows was taken in since the start.
@@ -156,8 +174,9 @@ enum Command {
     Merge(Option<NodeId>, Vec<u8>),
     Foreign(Refusal),
     SetPolicy { index: u8, policy: Policy, done: oneshot::Sender<Result<(), String>> },
-    Flush { databases: u16, done: flushing::Done },
-    Collected { databases: u16, collected: flushing::Collected, done: flushing::Done },
+    Flush { databases: u16, done: Done },
+    Collected { databases: u16, collected: flushing::Collected, done: Done },
+    Swap { pair: (u8, u8), done: Done },
     Leave(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -173,6 +192,7 @@ impl Membership {
         let (commands, queue) = mpsc::channel(QUEUE);
         let membership = Arc::new(Membership {
             view: ArcSwap::from_pointee(View::alone(&settings.me, settings.partitions, &settings.policies)),
+            databases: Shown::default(),
             commands,
             formed: watch::Sender::new(false),
             compared: watch::Sender::new(false),

@@ -1,7 +1,7 @@
 //! Errands to other members that the driver does not wait for.
 
 use crate::membership::neighbours::Neighbour;
-use crate::membership::{Answer, Command, Membership};
+use crate::membership::{Answer, Command, Done, Membership, NotDone};
 use crate::message::control::{Control, JoinRequest, Refusal, Summary};
 use crate::peer::link::{CallError, Link};
 use crate::replica::clock::NodeClock;
@@ -81,6 +81,15 @@ pub(super) async fn confirm(members: Vec<Neighbour>, state: Vec<u8>, done: onesh
     };
     // Whoever asked may have gone away meanwhile.
     drop(done.send(outcome));
+}
+
+/// Has members save a state that is saved here, and tells whoever asked.
+pub(super) async fn spread(members: Vec<Neighbour>, state: Vec<u8>, done: Done) {
+    let (told, hear) = oneshot::channel();
+    confirm(members, state, told).await;
+    let outcome = hear.await.unwrap_or_else(|_| Err("the node is stopping".to_owned()));
+    // Whoever asked may have gone away meanwhile.
+    drop(done.send(outcome.map_err(NotDone::NotEverywhere)));
 }
 
 /// Tells members that this node is about to stop; who does not answer in time finds out when it has stopped.

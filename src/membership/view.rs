@@ -6,6 +6,7 @@
 
 use crate::causality::{NodeId, NodeTag};
 use crate::gossip::state::{ClusterState, Member, address};
+use crate::gossip::swaps::Places;
 use crate::key::{DATABASES, Partitions};
 use crate::membership::health::Health;
 use crate::message::control::{Announced, JoinRequest};
@@ -29,7 +30,9 @@ pub struct View {
     pub epoch: u64,
     /// What words are about ([`crate::settling`]); 0 while the node is in no cluster.
     pub settling_tag: u64,
-    /// The policies in force: capped by the number of members.
+    /// Which stored database each index means.
+    pub places: Places,
+    /// The policies in force, of the stored databases: capped by the number of members.
     pub policies: Policies,
     /// The policies as set.
     pub configured: Policies,
@@ -110,6 +113,7 @@ impl View {
             ring: Arc::new(Ring::new(&[member], partitions)),
             epoch: 0,
             settling_tag: 0,
+            places: Places::default(),
             policies: policies.map(|policy| policy.capped(1)),
             configured: *policies,
             cluster_name: me.cluster_name.clone(),
@@ -132,6 +136,7 @@ impl View {
             ring,
             epoch: state.epoch(),
             settling_tag: state.settling_tag(),
+            places: state.swaps.places(),
             policies: configured.map(|policy| policy.capped(nodes.len())),
             configured,
             cluster_name: state.cluster_name.clone(),

@@ -34,6 +34,11 @@ impl Mark {
         Mark { live: live(key, object, now_ms), seen: object.context.clone(), floor }
     }
 
+    /// The mark of a key without a value: only a live one touches it, whatever was there before.
+    pub fn of_nothing(key: &StorageKey) -> Mark {
+        Mark { live: live(key, &Object::default(), 0), seen: Context::new(), floor: Hlc(u64::MAX) }
+    }
+
     /// Whether the key was touched since, as far as the object, read at `now_ms`, shows.
     pub fn is_touched(&self, key: &StorageKey, object: &Object, now_ms: u64) -> bool {
         let unseen = |(actor, hlc): &(_, Hlc)| *hlc > self.floor && self.seen.get(actor).is_none_or(|seen| seen < *hlc);
@@ -93,6 +98,15 @@ mod tests {
         let expired = object(vec![sibling(5, Some("v"), Some(NOW_MS))]);
         assert!(!touched(&expired, &expired, NOW_MS + 9));
         assert!(!touched(&expired, &Object::default(), NOW_MS + 9), "and swept away meanwhile");
+    }
+
+    #[test]
+    fn nothing_is_touched_by_what_lives_and_not_by_what_is_gone() {
+        let nothing = Mark::of_nothing(&key());
+        let gone = object(vec![sibling(5, None, None), sibling(6, Some("v"), Some(NOW_MS))]);
+        assert!(!nothing.is_touched(&key(), &Object::default(), NOW_MS));
+        assert!(!nothing.is_touched(&key(), &gone, NOW_MS));
+        assert!(nothing.is_touched(&key(), &gone, NOW_MS - 1));
     }
 
     #[test]

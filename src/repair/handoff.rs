@@ -293,6 +293,7 @@ mod rehearsed {
 mod tests {
     use super::*;
     use crate::causality::NodeId;
+    use crate::gossip::swaps::Places;
     use crate::handoff::ALL_HOMES;
     use crate::key::Partitions;
     use crate::membership::health::Health;
@@ -326,6 +327,7 @@ mod tests {
             ring: Arc::new(Ring::new(&members, Partitions::new(16).unwrap())),
             epoch: 1,
             settling_tag: 1,
+            places: Places::default(),
             policies,
             configured: policies,
             cluster_name: String::new(),

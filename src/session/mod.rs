@@ -9,7 +9,7 @@
 //! - A [`Session`] belongs to one connection task; nothing else reads or changes it, so it has no locks.
 //! - What other connections see or ask for goes through [`clients::Client`].
 //! - [`Scope`] is what a plain command needs of the session to name its operations. It is copied when a command starts,
-//!   so a command that starts again later still speaks of the same database and quorums.
+//!   so a command that starts again later still speaks of the same database and quorums, whatever was swapped meanwhile.
 //!
 //! It refuses to know any command, and to do I/O.
 
@@ -20,6 +20,7 @@ pub mod subscriptions;
 pub mod transaction;
 
 use crate::coordinator::acks::AckLog;
+use crate::key::databases::Databases;
 use crate::resp::encode::Protocol;
 use clients::{Entry, NO_TRANSACTION};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use transaction::{Transaction, WatchList};
 /// What of a session the operations of a command depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
+    /// What the indexes mean to the command.
+    pub databases: Databases,
     /// Redis's SELECT index, below [`crate::key::DATABASES`].
     pub database: u8,
     /// R for plain commands (`DYN.QUORUM`); none: the database's.
@@ -66,7 +69,10 @@ pub struct Session {
     pub face: Face,
     /// What others see of it; leaves the register when the session is dropped.
     pub client: Entry,
-    /// Redis's SELECT index.
+    /// What the indexes mean to the command being run: what this node knew when it began, or when its EXEC looked at the
+    /// watched keys.
+    pub databases: Databases,
+    /// Redis's SELECT index. Where its keys lie is [`Session::stored`].
     pub database: u8,
     /// R for plain commands (`DYN.QUORUM`); none: the database's.
     pub r: Option<u8>,
@@ -105,6 +111,7 @@ impl Session {
         Session {
             face: Face::Plain,
             client,
+            databases: Databases::default(),
             database: 0,
             r: None,
             w: None,
@@ -125,13 +132,18 @@ impl Session {
 
     /// What a command that starts now depends on.
     pub fn scope(&self) -> Scope {
-        Scope { database: self.database, r: self.r, w: self.w }
+        Scope { databases: self.databases, database: self.database, r: self.r, w: self.w }
+    }
+
+    /// The stored database behind the index of SELECT.
+    pub fn stored(&self) -> u8 {
+        self.databases.stored(self.database)
     }
 
     /// Puts back what a command that starts again depends on; gives what was there.
     pub fn swap_scope(&mut self, scope: Scope) -> Scope {
         let before = self.scope();
-        (self.database, self.r, self.w) = (scope.database, scope.r, scope.w);
+        (self.databases, self.database, self.r, self.w) = (scope.databases, scope.database, scope.r, scope.w);
         before
     }
 

@@ -11,6 +11,7 @@
 //!
 //! It refuses to run anything, and to decide whether a key was touched: that is [`crate::object::mark`]'s.
 
+use crate::gossip::swaps::{Place, Places};
 use crate::key::StorageKey;
 use crate::object::Object;
 use crate::object::mark::Mark;
@@ -95,12 +96,46 @@ impl Transaction {
 /// A watched key.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// The key, with its database.
+    /// The key, with the database that it was in.
     pub key: StorageKey,
+    /// The index under which it was watched.
+    pub index: u8,
+    /// What the index meant.
+    pub place: Place,
     /// R for looking at it again (`DYN.QUORUM`); none: the database's.
     pub r: Option<u8>,
     /// How it was when it was first watched.
     pub mark: Mark,
+}
+
+impl Watched {
+    /// The keys to look at before EXEC, now that indexes mean `places`; none: something is known to be touched.
+    ///
+    /// Where databases were swapped under a key, it is untouched only if it had no value, and has none in either database. When
+    /// there was more than one swap, or it means the same again, the client may have looked at yet another.
+    pub fn follow(mut watched: Vec<Watched>, places: &Places) -> Option<Vec<Watched>> {
+        let mut more = Vec::new();
+        for Watched { key, index, place, r, .. } in &watched {
+            let now = places.of(*index);
+            if now == *place {
+                continue;
+            }
+            if now.stored == place.stored || now.named.wrapping_sub(place.named) > 1 {
+                return None;
+            }
+            let there = StorageKey::new(now.stored, key.user_key()).ok()?;
+            for key in [key.clone(), there] {
+                more.push(Watched { mark: Mark::of_nothing(&key), key, index: *index, place: now, r: *r });
+            }
+        }
+        watched.extend(more);
+        Some(watched)
+    }
+
+    /// Whether a client would say that it is the same key.
+    fn is_same(&self, other: &Watched) -> bool {
+        self.index == other.index && self.key.user_key() == other.key.user_key()
+    }
 }
 
 /// A watched key as EXEC saw it, untouched.
@@ -130,7 +165,7 @@ impl WatchList {
     pub fn add(&self, watched: impl IntoIterator<Item = Watched>) {
         let mut watches = self.0.lock();
         for new in watched {
-            if !watches.keys.iter().any(|old| old.key == new.key) {
+            if !watches.keys.iter().any(|old| old.is_same(&new)) {
                 watches.keys.push(new);
             }
         }
@@ -180,7 +215,8 @@ impl WatchList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::Hlc;
+    use crate::causality::{Hlc, NodeTag};
+    use crate::gossip::swaps::Swaps;
     use crate::object::Object;
 
     fn request(words: &[&str]) -> Request {
@@ -209,14 +245,44 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_of_its_database_sets_a_key_to_where_there_must_be_nothing() {
+        let mut swaps = Swaps::default();
+        let before = swaps.places();
+        let key = StorageKey::new(2, b"k").unwrap();
+        let mark = Mark::of(&key, &Object::default(), 1, Hlc(0));
+        let watched =
+            || vec![Watched { key: key.clone(), index: 2, place: before.of(2), r: Some(1), mark: mark.clone() }];
+        let mut followed = |pair| {
+            swaps.swap(pair, 1, NodeTag(1), [].into_iter()).unwrap();
+            let keys = Watched::follow(watched(), &swaps.places())?;
+            Some(keys.into_iter().map(|watched| (watched.key.database(), watched.mark == mark)).collect::<Vec<_>>())
+        };
+        assert_eq!(followed((0, 1)), Some(vec![(2, true)]), "others were swapped");
+        assert_eq!(followed((5, 2)), Some(vec![(2, true), (2, false), (5, false)]));
+        assert_eq!(followed((5, 6)), Some(vec![(2, true), (2, false), (5, false)]));
+        assert_eq!(followed((2, 7)), None, "swapped twice");
+        let mut back = Swaps::default();
+        (0..2).for_each(|_| back.swap((2, 3), 1, NodeTag(1), [].into_iter()).unwrap());
+        assert!(Watched::follow(watched(), &back.places()).is_none(), "there and back");
+    }
+
+    #[test]
     fn a_key_stays_as_it_was_first_watched() {
         let key = StorageKey::new(0, b"k").unwrap();
-        let watched =
-            |floor| Watched { key: key.clone(), r: None, mark: Mark::of(&key, &Object::default(), 1, Hlc(floor)) };
+        let elsewhere = StorageKey::new(3, b"k").unwrap();
+        let watched = |index, key: &StorageKey, floor| Watched {
+            key: key.clone(),
+            index,
+            place: Place::default(),
+            r: None,
+            mark: Mark::of(key, &Object::default(), 1, Hlc(floor)),
+        };
         let list = WatchList::default();
-        list.add([watched(1), watched(2)]);
-        list.add([watched(3)]);
-        assert_eq!(list.take().into_iter().map(|watched| watched.mark).collect::<Vec<_>>(), [watched(1).mark]);
+        list.add([watched(0, &key, 1), watched(0, &key, 2)]);
+        list.add([watched(0, &elsewhere, 3), watched(1, &key, 4)]);
+        let marks = list.take().into_iter().map(|watched| (watched.index, watched.mark)).collect::<Vec<_>>();
+        let first = watched(0, &key, 1).mark;
+        assert_eq!(marks, [(0, first), (1, watched(1, &key, 4).mark)], "also when the databases were swapped");
         assert!(list.is_empty());
         list.fail();
         assert!(list.has_failed());

@@ -23,14 +23,14 @@ use bytes::Bytes;
 /// `DYN.RING`: epoch, number of partitions, N of the connection's database, and for each partition its first and last
 /// slot and the addresses of its homes, in order.
 pub fn ring(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let copies = policy::in_force(asked, asked.session.database).n;
+    let copies = policy::in_force(asked, asked.session.stored()).n;
     Step::Reply(shown_ring(&asked.server.coordinator.view(), copies))
 }
 
 /// `DYN.MEMBERS`: for each member its id, address, bus port, zone, weight, whether it can be reached, how many
 /// microseconds it takes to answer as a rule (0: nobody knows), about how many bytes are kept here for it, whether it is this node, and of how many partitions it is a home in the connection's database.
 pub fn members(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let copies = policy::in_force(asked, asked.session.database).n;
+    let copies = policy::in_force(asked, asked.session.stored()).n;
     let replica = asked.server.coordinator.replica();
     Step::Reply(shown_members(&asked.server.coordinator.view(), copies, |home| replica.hinted_bytes(home)))
 }

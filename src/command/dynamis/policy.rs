@@ -14,7 +14,7 @@ use crate::policy::{Conflict, Policy};
 use crate::resp::reply::Reply;
 use bytes::Bytes;
 
-/// The policy of a database as it was set. A cluster with fewer members than N keeps fewer copies until it has grown; a
+/// The policy of a stored database as it was set. A cluster with fewer members than N keeps fewer copies until it has grown; a
 /// client may ask for R and W up to N all the same, so that what runs on many nodes also runs on one.
 pub fn configured(asked: &Asked, database: u8) -> Policy {
     of(&asked.server.coordinator.view().configured, database)
@@ -32,7 +32,7 @@ fn of(policies: &[Policy], database: u8) -> Policy {
 /// `DYN.QUORUM [R r] [W w]`: sets this connection's quorums for its next commands; 0 or DEFAULT takes the database's
 /// again. Without arguments: the quorums in force.
 pub fn quorums(asked: &mut Asked, words: &[Bytes]) -> Step {
-    let database = asked.session.database;
+    let database = asked.session.stored();
     let now = Quorums { r: asked.session.r, w: asked.session.w };
     if words.len() == 1 {
         return Step::Reply(now.shown(&in_force(asked, database)));
@@ -87,13 +87,14 @@ pub fn database(asked: &mut Asked, words: &[Bytes]) -> Step {
         Ok(index) => index,
         Err(reply) => return Step::Reply(reply),
     };
-    let policy = configured(asked, index);
+    let stored = asked.session.databases.stored(index);
+    let policy = configured(asked, stored);
     if words.len() == 2 {
         return Step::Reply(shown(&policy));
     }
     match changed(policy, &words[2..]) {
         Ok(next) => {
-            let set = asked.server.coordinator.set_policy(index, next);
+            let set = asked.server.coordinator.set_policy(stored, next);
             Step::Wait(Box::pin(async move { set_answer(index, set.await) }))
         }
         Err(reply) => Step::Reply(reply),

@@ -212,8 +212,9 @@ pub(super) fn cpu(out: &mut String) {
 
 /// This node's own copies, as in a Redis Cluster; DBSIZE counts the whole cluster.
 pub(super) fn keyspace(server: &Arc<Server>, out: &mut String) {
+    let meant = server.coordinator.databases();
     for database in 0..DATABASES {
-        let (keys, expires) = server.coordinator.replica().keyspace(database);
+        let (keys, expires) = server.coordinator.replica().keyspace(meant.stored(database));
         if keys > 0 {
             line(out, format_args!("db{database}:keys={keys},expires={expires},avg_ttl=0"));
         }

@@ -98,6 +98,11 @@ impl Command {
         self.is(flag::AT_ONCE) && self.name == "exec"
     }
 
+    /// Whether the indexes of databases may mean something else after it.
+    pub fn swaps_databases(&self) -> bool {
+        self.is(flag::WRITE) && self.name == "swapdb"
+    }
+
     /// Whether its keys can be treated one by one and the counts added up: `DEL a b` is `DEL a` and `DEL b`.
     pub fn adds_up(&self) -> bool {
         self.is(flag::WRITE) && self.tips.contains(&"response_policy:agg_sum")

@@ -54,7 +54,7 @@ fn keys_and_flags_agree() {
         assert!(!(writes && reads), "{} both writes and only reads", entry.name);
         let access: Vec<&str> = command.key_specifications().flat_map(|keys| keys.access).copied().collect();
         if access.is_empty() {
-            // What names no key and writes concerns all of them; SWAPDB would, were it not refused.
+            // What names no key and writes concerns all of them; Redis gives SWAPDB no hint that it does.
             let all = command.tips.contains(&"request_policy:all_shards") || entry.name == "swapdb";
             assert!(!writes || all, "{} writes but has no key", entry.name);
             continue;

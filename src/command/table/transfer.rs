@@ -1,10 +1,10 @@
-//! The rows of the commands that bring what one key holds to another.
+//! The rows of the commands that bring what one key, or one database, holds to another.
 
 use super::argument::{Argument, integer, key, token};
 use super::build::command;
 use super::flag::{DENYOOM, FAST, WRITE};
 use super::{Command, Group};
-use crate::command::transfer;
+use crate::command::{swapdb, transfer};
 
 const KEY: Argument = key("key");
 const NEW_KEY: Argument = key("newkey").of_second_keys();
@@ -39,8 +39,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .costs(COST)
         .help("1.0.0", "Brings what a key holds to another database: not one step for other clients.")
         .takes_arguments(&[KEY, integer("db")]),
-    command("swapdb", 3, WRITE | FAST, Group::Server, transfer::swapdb)
+    command("swapdb", 3, WRITE | FAST, Group::Server, swapdb::swapdb)
         .categories(&["keyspace", "dangerous"])
-        .help("4.0.0", "Answers that databases are not swapped, as a Redis Cluster does.")
+        .costs("O(N) in the number of nodes, whatever the databases hold")
+        .help("4.0.0", "Swaps two databases, on all nodes.")
         .takes_arguments(&[integer("index1"), integer("index2")]),
 ];
