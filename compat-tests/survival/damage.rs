@@ -26,7 +26,7 @@ fn journal(dir: &Path) -> PathBuf {
             let path = entry.expect("an entry of the engine").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "jnl") {
+            } else if path.extension().is_some_and(|extension| extension == "log") {
                 found.push((path.metadata().expect("its length").len(), path));
             }
         }

@@ -22,9 +22,9 @@ use crate::repair::settling::{self, FLOOR_FILE, Settler};
 use crate::repair::{exchange, fill, handoff, reap, sweep};
 use crate::replica::Replica;
 use crate::replica::clock::{LEASE_RENEW_MS, NodeClock, wall_ms};
+use crate::storage::disk::DiskSettings;
 use crate::storage::error::OpenError;
 use crate::storage::files::{self, FileError};
-use crate::storage::fjall::FjallSettings;
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
@@ -153,7 +153,7 @@ impl Node {
 fn engine(config: &Config) -> EngineChoice {
     match config.storage_engine {
         StorageEngine::Fjall => {
-            EngineChoice::Fjall(FjallSettings { cache_bytes: config.cache_bytes / 2, ..FjallSettings::default() })
+            EngineChoice::Disk(DiskSettings { cache_bytes: config.cache_bytes / 2, ..DiskSettings::default() })
         }
         StorageEngine::Memory => EngineChoice::Memory,
     }
@@ -161,7 +161,7 @@ fn engine(config: &Config) -> EngineChoice {
 
 async fn open_storage(engine: EngineChoice, config: &Config) -> Result<Opened, StartError> {
     // Half for records, half for the engine's blocks; an engine in memory needs neither.
-    let cache_bytes = if matches!(engine, EngineChoice::Fjall(_)) { config.cache_bytes / 2 } else { 0 };
+    let cache_bytes = if matches!(engine, EngineChoice::Disk(_)) { config.cache_bytes / 2 } else { 0 };
     let settings = open::Settings {
         dir: config.dir.clone(),
         cluster: config.cluster_name.clone(),

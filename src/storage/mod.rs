@@ -8,7 +8,7 @@
 //! The board is the *overlay*, the book-keeper the *commit thread*, the ledger the *engine*.
 //!
 //! # The parts
-//! - [`engine`]: what an engine must do; [`fjall`] keeps it on disk, [`memory`] in memory (tests, simulation, caches).
+//! - [`engine`]: what an engine must do; [`disk`] keeps it on disk, with fjall's tables, [`memory`] in memory (tests, simulation, caches).
 //! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `commit`.
 //! - [`reopen`], [`recovery`]: after a disk error the engine is opened again in place, and looked through.
 //! - [`home`]: the data directory: lock, identity, lease, marks, other modules' sealed files; built on [`files`], `slots`.
@@ -27,7 +27,8 @@
 
 pub mod error;
 pub mod engine;
-pub mod fjall;
+mod fjall;
+pub mod disk;
 pub mod memory;
 pub mod files;
 mod slots;

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use crate::causality::{Hlc, NodeId};
 
+use super::disk::{DiskEngine, DiskSettings, OpenFailed};
 use super::engine::{Engine, Space};
 use super::error::OpenError;
 use super::files::FileError;
-use super::fjall::{FjallEngine, FjallSettings};
 use super::home::Home;
 use super::mark::{BATCH_KEY, BatchMark, is_truncated};
 use super::memory::MemoryEngine;
@@ -29,7 +29,7 @@ use super::store::{Store, StoreSettings};
 #[derive(Clone)]
 pub enum EngineChoice {
     /// On disk.
-    Fjall(FjallSettings),
+    Disk(DiskSettings),
     /// In memory: every start is fresh, no stop is clean.
     Memory,
     /// One that outlives the store, treated as a disk: for simulation.
@@ -81,16 +81,16 @@ impl Opened {
     }
 }
 
-/// Opens or creates a node's storage. Blocks, perhaps for seconds: the engine replays its journal.
+/// Opens or creates a node's storage. Blocks, perhaps for seconds: the engine reads its log.
 pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let home = Arc::new(Home::open(&settings.dir, &settings.cluster, settings.node_id)?);
     let failed = |why: String| OpenError::Engine { path: home.engine_folder(), why };
     let (engine, lasting): (Arc<dyn Engine>, bool) = match settings.engine {
-        EngineChoice::Fjall(fjall) => {
+        EngineChoice::Disk(disk) => {
             let folder = home.engine_folder();
-            let fjall = fjall.staggered(home.node_id().0[0]);
-            let engine = open_fjall(&folder, &fjall)?;
-            let again = move || open_fjall(&folder, &fjall).map_err(|error| error.to_string());
+            let disk = disk.staggered(home.node_id().0[0]);
+            let engine = open_disk(&folder, &disk)?;
+            let again = move || open_disk(&folder, &disk).map_err(|error| error.to_string());
             (Arc::new(Reopenable::new(engine, Box::new(again))), true)
         }
         EngineChoice::Memory => (Arc::new(MemoryEngine::new()), false),
@@ -135,11 +135,11 @@ pub fn set_aside(settings: &Settings, now_ms: u64) -> Result<Option<PathBuf>, Op
 }
 
 /// fjall checks most of what it reads; what it does not may end in a panic, which must not end the node.
-fn open_fjall(folder: &Path, settings: &FjallSettings) -> Result<Box<dyn Engine>, OpenError> {
+fn open_disk(folder: &Path, settings: &DiskSettings) -> Result<Box<dyn Engine>, OpenError> {
     check_folder(folder)?;
-    let why = match catch_unwind(AssertUnwindSafe(|| FjallEngine::open(folder, settings))) {
+    let why = match catch_unwind(AssertUnwindSafe(|| DiskEngine::open(folder, settings))) {
         Ok(Ok(engine)) => return Ok(Box::new(engine)),
-        Ok(Err(::fjall::Error::Locked)) => return Err(OpenError::Locked { dir: folder.into() }),
+        Ok(Err(OpenFailed::Fjall(::fjall::Error::Locked))) => return Err(OpenError::Locked { dir: folder.into() }),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it panicked over its files".to_owned(),
     };

@@ -10,12 +10,12 @@ use crate::storage::error::StorageError;
 use crate::storage::store::Fsync;
 
 fn settings(dir: &Path) -> Settings {
-    let fjall = FjallSettings { cache_bytes: 1 << 20, ..FjallSettings::default() };
+    let disk = DiskSettings { cache_bytes: 1 << 20, ..DiskSettings::default() };
     Settings {
         dir: dir.to_path_buf(),
         cluster: "north".into(),
         node_id: None,
-        engine: EngineChoice::Fjall(fjall),
+        engine: EngineChoice::Disk(disk),
         store: StoreSettings { fsync: Fsync::Always, ..StoreSettings::default() },
     }
 }
@@ -216,8 +216,9 @@ fn a_page_lost_in_the_middle_of_the_journal_never_goes_unnoticed() {
     for page in 1..4 {
         let copied = damaged.path().join(page.to_string());
         copy(dir.path(), &copied);
-        let journal = fs::read_dir(copied.join("objects")).unwrap().map(|entry| entry.unwrap().path());
-        let journal = journal.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap();
+        let segments = fs::read_dir(crate::storage::disk::log_folder(&copied.join("objects"))).unwrap();
+        let journal =
+            segments.map(|entry| entry.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
         let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
         file.write_all_at(&[0; 4096], page * 4096).unwrap();
         match open(settings(&copied)) {

@@ -1,0 +1,234 @@
+//! The engine on disk: a log, tables in memory, and fjall's sorted tables.
+//!
+//! A clerk enters each commit in a diary and on an index card, and says "done". Whenever the card box is full, a colleague
+//! copies it, in order, into a new volume on the shelf; then those pages of the diary may go. The clerk never waits for the
+//! shelf, and who looks something up asks the cards first.
+//!
+//! The diary is the [`log`], the box a [`table`], the shelf fjall ([`FjallTables`]), the colleague the [`flusher`].
+//!
+//! # Why fjall's own journal and memory tables are not used
+//! fjall keeps a space's lock while it forces its manifest to disk (10 to 40 ms), unlinks tables and frees a full table in
+//! memory, and its journal's while that is synced; every commit would wait for those. Here commits need neither, and cost
+//! half: there is no second copy into a journal, and a key that is overwritten meanwhile never reaches a table. Tables come to
+//! fjall by its ingestion, already in order.
+//!
+//! # Contract
+//! As [`engine`](super::engine) says; moreover
+//! - what is not in fjall's tables yet is in the log, in the order of commits: [`Space::Meta`] holds, beside what callers put
+//!   there, how far the tables go ([`FLUSHED_KEY`]), and is ingested last;
+//! - at most [`FULL_TABLES_MAX`] full tables wait; a commit that would fill another waits for the shelf. That bounds memory and
+//!   log to `(FULL_TABLES_MAX + 1) × memtable_bytes`, and one commit;
+//! - after any write or flush that fails nothing more is written until the engine is opened again; reads go on.
+
+mod flusher;
+mod janitor;
+mod log;
+mod merge;
+mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::engine::{Engine, Space, Visit, Write, check_key};
+use super::error::StorageError;
+use super::fjall::FjallTables;
+use flusher::{Flusher, Shelf};
+use janitor::Janitor;
+use log::Log;
+use table::Table;
+
+const MIB: u64 = 1 << 20;
+
+/// How many full tables may wait to be written out.
+const FULL_TABLES_MAX: usize = 4;
+
+/// The key in [`Space::Meta`] under which fjall's tables say up to which record of the log they go.
+const FLUSHED_KEY: Bytes = Bytes::from_static(b"flushed");
+
+/// How much memory the engine may use.
+#[derive(Clone, Debug)]
+pub struct DiskSettings {
+    /// Bytes for cached blocks.
+    pub cache_bytes: u64,
+    /// Bytes of log after which a table in memory is written out. Up to five of them are in memory.
+    pub memtable_bytes: u64,
+    /// Threads that compact. At least one.
+    pub worker_threads: usize,
+}
+
+impl Default for DiskSettings {
+    fn default() -> DiskSettings {
+        DiskSettings { cache_bytes: 64 * MIB, memtable_bytes: 16 * MIB, worker_threads: 1 }
+    }
+}
+
+impl DiskSettings {
+    /// Tables up to a quarter larger or smaller, by a node's number: nodes that hold the same copies fill theirs at one
+    /// pace, and would else all be busy with writing them out at one moment.
+    pub fn staggered(self, node: u8) -> DiskSettings {
+        DiskSettings { memtable_bytes: self.memtable_bytes * (48 + u64::from(node) % 33) / 64, ..self }
+    }
+}
+
+/// See the module.
+pub struct DiskEngine {
+    /// Ends first: it uses the shelf.
+    _flusher: Flusher,
+    janitor: Janitor,
+    shelf: Arc<Shelf>,
+    log: Mutex<Log>,
+    memtable_bytes: u64,
+}
+
+/// A table in memory that gets no more, and the segments of the log it was made from.
+struct FullTable {
+    table: Table,
+    segments: Vec<u64>,
+}
+
+impl DiskEngine {
+    /// Opens or creates the engine in `folder`. May take a second: it reads the log.
+    pub fn open(folder: &Path, settings: &DiskSettings) -> Result<DiskEngine, OpenFailed> {
+        let tables = FjallTables::open(folder, settings.cache_bytes, settings.worker_threads)?;
+        let log_folder = folder.join("log");
+        std::fs::create_dir_all(&log_folder)?;
+        let flushed = flushed(&tables)?;
+        let found = log::replay(&log_folder, flushed)?;
+        let mut unsynced = Vec::new();
+        let (mut full, mut filling, mut bytes) =
+            (Vec::new(), FullTable { table: Table::default(), segments: Vec::new() }, 0);
+        let mut sequence =
+            found.next_sequence - found.segments.iter().map(|segment| segment.commits.len() as u64).sum::<u64>();
+        for segment in found.segments {
+            unsynced.push(log::reopened(&log_folder, segment.number)?);
+            sequence += segment.commits.len() as u64;
+            segment.commits.into_iter().flatten().for_each(|write| filling.table.apply(write));
+            filling.segments.push(segment.number);
+            bytes += segment.bytes;
+            if bytes >= settings.memtable_bytes {
+                full.push(
+                    std::mem::replace(&mut filling, FullTable { table: Table::default(), segments: Vec::new() })
+                        .ended(sequence - 1),
+                );
+                bytes = 0;
+            }
+        }
+        let log = Log::open(&log_folder, found.next_number, found.next_sequence, unsynced)?;
+        filling.segments.push(log.number());
+        let shelf = Arc::new(Shelf::new(tables, log_folder, filling, full));
+        Ok(DiskEngine {
+            _flusher: Flusher::start(shelf.clone())?,
+            janitor: Janitor::start(shelf.clone())?,
+            shelf,
+            log: Mutex::new(log),
+            memtable_bytes: settings.memtable_bytes,
+        })
+    }
+
+    /// Puts the full table away and begins another; waits while too many wait.
+    fn rotate(&self, log: &mut Log) -> Result<(), StorageError> {
+        self.shelf.wait_for_room()?;
+        let last = log.next_sequence() - 1;
+        let mut spare = self.shelf.spare();
+        log.rotate(spare.take()).map_err(|error| self.shelf.fail(&error))?;
+        self.shelf.put_away(last, log.number());
+        Ok(())
+    }
+}
+
+impl FullTable {
+    /// Nothing comes after record `last` of the log.
+    fn ended(mut self, last: u64) -> Arc<FullTable> {
+        let flushed = Bytes::copy_from_slice(&last.to_be_bytes());
+        self.table.apply(Write { space: Space::Meta, key: FLUSHED_KEY, value: Some(flushed) });
+        Arc::new(self)
+    }
+}
+
+/// Up to which record of the log fjall's tables go.
+fn flushed(tables: &FjallTables) -> Result<u64, OpenFailed> {
+    let Some(bytes) = tables.get(Space::Meta, &FLUSHED_KEY)? else { return Ok(0) };
+    let bytes = <[u8; 8]>::try_from(&bytes[..]).map_err(|_| OpenFailed::Damaged)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+impl Engine for DiskEngine {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        match self.shelf.in_memory(space, key) {
+            Some(value) => Ok(value),
+            None => self.shelf.tables.get(space, key),
+        }
+    }
+
+    fn commit(&self, writes: &[Write], sync: bool) -> Result<(), StorageError> {
+        writes.iter().try_for_each(|write| check_key(&write.key))?;
+        let mut log = self.log.lock();
+        self.shelf.check()?;
+        if log.bytes() >= self.memtable_bytes {
+            self.rotate(&mut log)?;
+        }
+        let record = log::encode(log.next_sequence(), writes);
+        log.append(&record).map_err(|error| self.shelf.fail(&error))?;
+        self.shelf.note_log_bytes(record.len() as u64);
+        if sync {
+            log.sync().map_err(|error| self.shelf.fail(&error))?;
+        }
+        self.shelf.apply(log::writes(&record).unwrap_or_default());
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.shelf.check()?;
+        self.log.lock().sync().map_err(|error| self.shelf.fail(&error))
+    }
+
+    fn sync_ahead(&self) {
+        self.janitor.write_out(self.log.lock().file().clone());
+    }
+
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(());
+        }
+        let moment = self.shelf.moment();
+        let layers = moment.in_memory().map(|table| -> merge::Layer<'_> {
+            let entries: Box<dyn Iterator<Item = _>> = Box::new(table.range(space, from, to));
+            entries.peekable()
+        });
+        merge::visit(layers.collect(), moment.tables.range(space, from, to), visit)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.shelf.disk_bytes()
+    }
+}
+
+/// Why the engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailed {
+    /// fjall cannot open its tables.
+    #[error("{0}")]
+    Fjall(#[from] ::fjall::Error),
+    /// The log cannot be read or written.
+    #[error("its log: {0}")]
+    Log(#[from] std::io::Error),
+    /// What the tables say of the log is none of ours.
+    #[error("its tables do not say how far they go")]
+    Damaged,
+    /// The tables cannot be read.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+}
+
+/// The folder of the log, of an engine in `folder`.
+#[cfg(test)]
+pub(super) fn log_folder(folder: &Path) -> std::path::PathBuf {
+    folder.join("log")
+}
+
+#[cfg(test)]
+#[path = "disk/tests.rs"]
+mod tests;

@@ -1,0 +1,253 @@
+//! Writes full tables out, one after the other, and says what is in memory meanwhile.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+use super::log::{self, Spare};
+use super::table::Table;
+use super::{FULL_TABLES_MAX, FullTable};
+use crate::storage::engine::{Space, Write};
+use crate::storage::error::StorageError;
+use crate::storage::fjall::{FjallTables, Snapshot};
+
+/// With so many runs of tables that compaction has not come to, no more are added: each makes every read slower.
+const RUNS_MAX: usize = 16;
+
+/// How often it is looked whether there are fewer.
+const RUNS_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the engine has beside the log, shared with those who work behind its back.
+pub(super) struct Shelf {
+    pub(super) tables: FjallTables,
+    log_folder: PathBuf,
+    memory: RwLock<InMemory>,
+    /// Guards nothing but the waiting: for room, and for something to write out.
+    waiting: Mutex<()>,
+    changed: Condvar,
+    spare: Mutex<Option<Spare>>,
+    failed: AtomicBool,
+    closing: AtomicBool,
+    log_bytes: AtomicU64,
+}
+
+/// Tables in memory.
+struct InMemory {
+    filling: Table,
+    /// Segments of the log with something of `filling`, the last of them the newest there is.
+    segments: Vec<u64>,
+    /// Oldest first.
+    full: VecDeque<Arc<FullTable>>,
+}
+
+/// All there was at one moment.
+pub(super) struct Moment {
+    filling: Table,
+    full: Vec<Arc<FullTable>>,
+    pub(super) tables: Snapshot,
+}
+
+impl Moment {
+    /// The tables in memory, newest first.
+    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.filling).chain(self.full.iter().rev().map(|full| &full.table))
+    }
+
+    /// Whether no table waits to be written out.
+    #[cfg(test)]
+    pub(super) fn full_is_empty(&self) -> bool {
+        self.full.is_empty()
+    }
+}
+
+impl Shelf {
+    pub(super) fn new(
+        tables: FjallTables,
+        log_folder: PathBuf,
+        filling: FullTable,
+        full: Vec<Arc<FullTable>>,
+    ) -> Shelf {
+        let FullTable { table, segments } = filling;
+        let shelf = Shelf {
+            tables,
+            log_folder,
+            memory: RwLock::new(InMemory { filling: table, segments, full: full.into() }),
+            waiting: Mutex::new(()),
+            changed: Condvar::new(),
+            spare: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            log_bytes: AtomicU64::new(0),
+        };
+        shelf.count_log_bytes();
+        shelf
+    }
+
+    /// What a key has in memory; `Some(None)`: it is removed.
+    pub(super) fn in_memory(&self, space: Space, key: &[u8]) -> Option<Option<Bytes>> {
+        let memory = self.memory.read();
+        let full = || memory.full.iter().rev().find_map(|full| full.table.get(space, key));
+        memory.filling.get(space, key).or_else(full)
+    }
+
+    /// All there is, now.
+    pub(super) fn moment(&self) -> Moment {
+        let memory = self.memory.read();
+        // Under the lock: what leaves memory is in the tables before it does.
+        Moment {
+            filling: memory.filling.clone(),
+            full: memory.full.iter().cloned().collect(),
+            tables: self.tables.snapshot(),
+        }
+    }
+
+    /// Makes the changes of one commit, at once.
+    pub(super) fn apply(&self, writes: Vec<Write>) {
+        let mut memory = self.memory.write();
+        writes.into_iter().for_each(|write| memory.filling.apply(write));
+    }
+
+    /// Waits until another full table may be put away.
+    pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            self.check()?;
+            if self.memory.read().full.len() < FULL_TABLES_MAX {
+                return Ok(());
+            }
+            self.changed.wait(&mut waiting);
+        }
+    }
+
+    /// The table that was filled goes up to record `last`; another is begun, with segment `number` of the log.
+    pub(super) fn put_away(&self, last: u64, number: u64) {
+        let mut memory = self.memory.write();
+        let segments = std::mem::replace(&mut memory.segments, vec![number]);
+        let table = std::mem::take(&mut memory.filling);
+        memory.full.push_back(FullTable { table, segments }.ended(last));
+        drop(memory);
+        self.wake();
+    }
+
+    /// The segment made ahead, if it is. While this is held, none is made.
+    pub(super) fn spare(&self) -> MutexGuard<'_, Option<Spare>> {
+        self.spare.lock()
+    }
+
+    /// Makes a segment ahead, if none is.
+    fn make_spare(&self) {
+        let mut spare = self.spare.lock();
+        if spare.is_none() {
+            let newest = self.memory.read().segments.last().copied().unwrap_or_default();
+            // A rotation that finds none makes its own, and tells why it cannot.
+            *spare = Spare::make(&self.log_folder, newest + 1).ok();
+        }
+    }
+
+    /// Refuses when something has failed before.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        if self.failed.load(Ordering::Acquire) { Err(StorageError::Poisoned) } else { Ok(()) }
+    }
+
+    /// Something failed: nothing is written from now on.
+    pub(super) fn fail(&self, error: &dyn std::fmt::Display) -> StorageError {
+        self.failed.store(true, Ordering::Release);
+        self.wake();
+        StorageError::Write { why: error.to_string() }
+    }
+
+    pub(super) fn note_log_bytes(&self, bytes: u64) {
+        self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.tables.disk_bytes() + self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    fn count_log_bytes(&self) {
+        let files = std::fs::read_dir(&self.log_folder).into_iter().flatten().flatten();
+        let bytes = files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+        self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn wake(&self) {
+        drop(self.waiting.lock());
+        self.changed.notify_all();
+    }
+
+    /// The oldest full table, when there is one; none: it is time to go.
+    fn next_full(&self) -> Option<Arc<FullTable>> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if self.closing.load(Ordering::Acquire) {
+                return None;
+            }
+            let crowded = Space::ALL.iter().any(|space| self.tables.runs(*space) > RUNS_MAX);
+            let oldest = self.memory.read().full.front().cloned();
+            match (oldest, crowded) {
+                (Some(full), false) => return Some(full),
+                (Some(_), true) => drop(self.changed.wait_for(&mut waiting, RUNS_PAUSE)),
+                (None, _) => self.changed.wait(&mut waiting),
+            }
+        }
+    }
+
+    /// Writes a table out, then forgets it and its part of the log.
+    fn write_out(&self, full: &FullTable) -> Result<(), String> {
+        for space in Space::ALL {
+            let entries = full.table.range(space, &[], None);
+            self.tables.ingest(space, entries).map_err(|error| error.to_string())?;
+        }
+        let forgotten = self.memory.write().full.pop_front();
+        drop(forgotten);
+        self.wake();
+        log::delete(&self.log_folder, &full.segments).map_err(|error| error.to_string())?;
+        self.count_log_bytes();
+        Ok(())
+    }
+}
+
+/// The thread that writes tables out, for as long as the engine is open.
+pub(super) struct Flusher {
+    shelf: Arc<Shelf>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flusher {
+    pub(super) fn start(shelf: Arc<Shelf>) -> std::io::Result<Flusher> {
+        let works_for = shelf.clone();
+        let thread = std::thread::Builder::new().name("flush".into()).spawn(move || run(&works_for))?;
+        Ok(Flusher { shelf, thread: Some(thread) })
+    }
+}
+
+impl Drop for Flusher {
+    /// A table that is being written out is finished; others stay in the log.
+    fn drop(&mut self) {
+        self.shelf.closing.store(true, Ordering::Release);
+        self.shelf.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shelf: &Shelf) {
+    loop {
+        shelf.make_spare();
+        let Some(full) = shelf.next_full() else { return };
+        let written = catch_unwind(AssertUnwindSafe(|| shelf.write_out(&full)));
+        if let Err(why) = written.unwrap_or_else(|_| Err("fjall panicked".to_owned())) {
+            tracing::error!(why, "a table could not be written out; its content stays in the log");
+            shelf.fail(&why);
+            return;
+        }
+    }
+}
