@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! request   0 (data), 3 (fill), partition u16, after piece (a storage key; empty: from the start)
-//! answer    flag filling, flag more, then until the end: key piece, object piece
+//! answer    flag filling, flag more, floor u64, then until the end: key piece, object piece
 //! ```
 
 use super::data::read_key;
 use super::data_plane::{DATA, Question};
-use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u16};
+use crate::causality::Hlc;
+use crate::codec::{Damaged, Reader, put_bytes, put_flag, put_u16, put_u64};
 use crate::key::StorageKey;
 use bytes::Bytes;
 
@@ -53,6 +54,8 @@ pub struct Page {
     pub filling: bool,
     /// Whether there are more after it.
     pub more: bool,
+    /// The sender's floor, from before it looked.
+    pub floor: Hlc,
     /// Keys and the bytes of their objects.
     pub objects: Vec<(StorageKey, Bytes)>,
 }
@@ -63,6 +66,7 @@ impl Page {
         let mut out = Vec::with_capacity(PAGE_BYTES);
         put_flag(&mut out, self.filling);
         put_flag(&mut out, self.more);
+        put_u64(&mut out, self.floor.0);
         for (key, object) in &self.objects {
             put_bytes(&mut out, key.as_bytes());
             put_bytes(&mut out, object);
@@ -75,11 +79,12 @@ impl Page {
         let mut reader = Reader::over(body);
         let filling = reader.flag()?;
         let more = reader.flag()?;
+        let floor = Hlc(reader.u64()?);
         let mut objects = Vec::new();
         while reader.remaining() > 0 {
             objects.push((read_key(&mut reader)?, reader.shared()?));
         }
-        Ok(Page { filling, more, objects })
+        Ok(Page { filling, more, floor, objects })
     }
 }
 
@@ -96,7 +101,8 @@ mod tests {
             let body = Bytes::from(request.clone().into_body());
             assert_eq!(FillRequest::read(&body.slice(2..)), Ok(request));
         }
-        let page = Page { filling: false, more: true, objects: vec![(key, Bytes::from_static(b"object"))] };
+        let page =
+            Page { filling: false, more: true, floor: Hlc(9), objects: vec![(key, Bytes::from_static(b"object"))] };
         assert_eq!(Page::read(&Bytes::from(page.clone().into_body())), Ok(page));
     }
 

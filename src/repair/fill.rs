@@ -6,8 +6,9 @@
 //! - A write acknowledged W times lies on at least W−1 other homes, so N−W+1 others hold every one of them between them. A
 //!   partition is filled once that many have given all they hold; absence on any of them covers nothing. Homes that fill
 //!   up themselves give what they have and count only when *all* other homes have answered: there is no more to be had.
-//! - What lies here, is settled, and is held by none of the other homes, all of which have answered, was forgotten by them
-//!   while what covered it here was lost: it goes ([`Replica::forget_settled`]). If one is away, it stays.
+//! - What lies here, is settled by the highest floor of those homes, and is held by no complete one of them, was forgotten by
+//!   them while what covered it here was lost: it goes ([`Replica::forget_settled`]), once all have answered. Until then it
+//!   can be neither trusted nor dropped, and the partition is not filled: it would be given to others as this node's own.
 //! - Pages are bounded, asked one at a time, and asked again when a home is away; a partition done stays done.
 
 use crate::causality::Hlc;
@@ -38,6 +39,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 enum NotFilled {
     #[error("{answered} of {needed} other homes have given their copies")]
     HomesAway { answered: usize, needed: usize },
+    #[error("{keys} keys lie here that none of {answered} other homes has; another one is away that may know why")]
+    Unjudged { keys: usize, answered: usize },
     #[error("storing the copies failed: {0}")]
     Storage(String),
 }
@@ -77,7 +80,8 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     }
     let needed = view.policies.iter().map(|policy| usize::from(policy.n - policy.w) + 1).max().unwrap_or(1);
     let needed = needed.min(homes.len() - 1);
-    let (mut answered, mut filling, mut given) = (0, 0, Given::new());
+    let (mut answered, mut filling) = (0, 0);
+    let mut given = Given { keys: HashSet::new(), floor: replica.floor() };
     for home in homes.iter().map(|home| usize::from(*home)).filter(|home| *home != view.me) {
         let link = view.nodes[home].link.as_ref().filter(|_| view.nodes[home].is_reachable());
         let Some(link) = link else { continue };
@@ -87,44 +91,61 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
             Copied::Broken => {}
         }
     }
-    if answered == homes.len() - 1 && replica.knows_floors() {
-        forget(replica, view.clone(), partition, given).await?;
+    let all = answered + filling == homes.len() - 1;
+    if answered < needed && !all {
+        return Err(NotFilled::HomesAway { answered, needed });
     }
-    let filled = answered >= needed || answered + filling == homes.len() - 1;
-    if filled { Ok(()) } else { Err(NotFilled::HomesAway { answered, needed }) }
+    // Where every other home fills up, nobody has forgotten anything for certain.
+    if answered > 0 {
+        judge(replica, view.clone(), partition, given, all.then_some(answered).ok_or(answered)).await?;
+    }
+    Ok(())
 }
 
-/// Hashes of the keys that complete homes hold.
-type Given = HashSet<u128>;
+/// What complete homes hold, as hashes of the keys.
+struct Given {
+    keys: HashSet<u128>,
+    /// The highest floor of all that were asked, and this node's, each from before that one looked.
+    floor: Hlc,
+}
 
 fn hash(key: &StorageKey) -> u128 {
     xxhash_rust::xxh3::xxh3_128(key.as_bytes())
 }
 
-/// What is left here of a settled past that all other homes have forgotten: the loss took what covered it.
-async fn forget(replica: &Arc<Replica>, view: Arc<View>, partition: Partition, given: Given) -> Result<(), NotFilled> {
+/// Forgets what is left here of a settled past that all other homes have forgotten: the loss took what covered it.
+/// `answered`: how many other homes did; an error: not all.
+async fn judge(
+    replica: &Arc<Replica>,
+    view: Arc<View>,
+    partition: Partition,
+    given: Given,
+    answered: Result<usize, usize>,
+) -> Result<(), NotFilled> {
     let forgetful = replica.clone();
-    let forgotten = spawn_blocking(move || {
+    let judged = spawn_blocking(move || {
         let (from, to) = view.ring.partitions().range(partition);
         // Where there is no other home, absence elsewhere says nothing.
         let is_shared = |key: &StorageKey| {
             let homes = view.ring.homes(partition, usize::from(view.policies[usize::from(key.database())].n));
             homes.len() > 1 && homes.iter().any(|home| usize::from(*home) == view.me)
         };
-        let may = |key: &StorageKey| is_shared(key) && !given.contains(&hash(key));
-        forgetful.forget_settled(&from, to.as_ref().map(|to| to.as_slice()), &may)
-    });
-    match forgotten.await {
-        Ok(Ok(0)) | Err(_) => Ok(()),
-        Ok(Ok(keys)) => {
-            tracing::warn!(
-                keys,
-                "found here, settled long ago, and forgotten by all other homes: deleted or overwritten there"
-            );
-            Ok(())
+        let may = |key: &StorageKey| is_shared(key) && !given.keys.contains(&hash(key));
+        let keys = forgetful.settled(&from, to.as_ref().map(|to| to.as_slice()), given.floor, &may);
+        let keys = keys.map_err(|error| NotFilled::Storage(error.to_string()))?;
+        match answered {
+            Err(answered) if !keys.is_empty() => Err(NotFilled::Unjudged { keys: keys.len(), answered }),
+            _ => forgetful.forget_settled(keys, given.floor).map_err(|error| NotFilled::Storage(error.to_string())),
         }
-        Ok(Err(error)) => Err(NotFilled::Storage(error.to_string())),
+    });
+    let forgotten = judged.await.map_err(|error| NotFilled::Storage(error.to_string()))??;
+    if forgotten > 0 {
+        tracing::warn!(
+            keys = forgotten,
+            "found here, settled long ago, and forgotten by all other homes: deleted or overwritten there"
+        );
     }
+    Ok(())
 }
 
 /// What another home gave.
@@ -147,6 +168,7 @@ async fn copy(
 ) -> Result<Copied, NotFilled> {
     let mut after = None;
     let mut copied = Copied::Whole;
+    let mut first = true;
     loop {
         let body = FillRequest { partition: partition.0, after: after.take() }.into_body();
         let _ticket = replica.under_way.ticket();
@@ -159,8 +181,12 @@ async fn copy(
         let more = page.more;
         if page.filling {
             copied = Copied::Filling;
+        } else {
+            given.keys.extend(page.objects.iter().map(|(key, _)| hash(key)));
+            if std::mem::take(&mut first) {
+                given.floor = given.floor.max(page.floor);
+            }
         }
-        given.extend(page.objects.iter().map(|(key, _)| hash(key)));
         let floor = if page.filling { Hlc(0) } else { floor };
         store(replica, view, page, floor).await?;
         if !more || after.is_none() {

@@ -14,7 +14,7 @@ impl Replica {
     /// other homes have them.
     pub fn page(&self, from: &[u8], to: Option<&[u8]>) -> Result<Page, StorageError> {
         self.store.settle()?;
-        let (mut page, mut bytes) = (Page::default(), 0);
+        let (mut page, mut bytes) = (Page { floor: self.floor(), ..Page::default() }, 0);
         self.store.scan(Space::Objects, from, to, &mut |key, value| {
             if bytes >= PAGE_BYTES {
                 page.more = true;

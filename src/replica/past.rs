@@ -9,6 +9,7 @@
 //!   lock. With a record goes the actor under which this node wrote the key.
 
 use super::Replica;
+use crate::causality::Hlc;
 use crate::key::{DATABASES, StorageKey};
 use crate::merkle::tree::{LEAF_BITS, Run};
 use crate::object::Object;
@@ -185,16 +186,15 @@ impl Replica {
         Ok(left)
     }
 
-    /// Deletes the wholly settled records of a range that `may` go: every other home has forgotten them. How many there were.
-    /// Reads the disk.
-    pub fn forget_settled(
+    /// The keys in a range whose records are wholly settled below `floor`, of those that `may` go. Reads the disk.
+    pub fn settled(
         &self,
         from: &[u8],
         to: Option<&[u8]>,
+        floor: Hlc,
         may: &dyn Fn(&StorageKey) -> bool,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Vec<StorageKey>, StorageError> {
         self.store.settle()?;
-        let floor = self.floor();
         let mut keys = Vec::new();
         self.store.scan(Space::Objects, from, to, &mut |key, value| {
             let key = StorageKey::from_bytes(Bytes::copy_from_slice(key));
@@ -207,6 +207,11 @@ impl Replica {
             }
             ControlFlow::Continue(())
         })?;
+        Ok(keys)
+    }
+
+    /// Deletes records that are wholly settled below `floor`, and forgotten by every other home. How many values there were.
+    pub fn forget_settled(&self, keys: Vec<StorageKey>, floor: Hlc) -> Result<u64, StorageError> {
         let (mut batch, mut forgotten) = (Batch::making_room(), 0);
         for key in keys {
             forgotten += self.store.edit(&mut batch, Bytes::copy_from_slice(key.as_bytes()), |old| {

@@ -253,3 +253,21 @@ fn a_frame_hands_out_the_copies_that_are_still_to_be_judged() {
     assert_eq!(copies, [OldCopy { at: 1, key: key(), object: old, sync: true }]);
     assert!(!lies_here(&replica));
 }
+
+#[test]
+fn what_is_settled_and_held_by_nobody_else_goes_and_nothing_above_the_floor_does() {
+    let replica = with_floor();
+    merge(&replica, &written([sibling(1, 90, Some("settled"))]), Hlc(0), None).unwrap_err();
+    let young = written([sibling(1, FLOOR.0 + 5, Some("young"))]);
+    merge(&replica, &young, FLOOR, None).unwrap();
+    let all = |floor| replica.settled(&[], None, floor, &|_| true).unwrap();
+    assert_eq!(all(FLOOR), []);
+    // Another home's floor may be higher than the one here.
+    let higher = Hlc(FLOOR.0 + 10);
+    assert_eq!(all(higher), [key()]);
+    assert_eq!(replica.settled(&[], None, higher, &|_| false).unwrap(), [], "another home has it");
+    assert_eq!(replica.forget_settled(vec![key()], FLOOR).unwrap(), 0, "it has changed since");
+    assert!(lies_here(&replica));
+    assert_eq!(replica.forget_settled(vec![key()], higher).unwrap(), 1);
+    assert!(!lies_here(&replica));
+}
