@@ -37,7 +37,7 @@ use super::error::StorageError;
 use super::fjall::FjallTables;
 use flusher::{Flusher, Shelf};
 use janitor::Janitor;
-use log::Log;
+use log::{Log, Segment};
 use table::Table;
 
 const MIB: u64 = 1 << 20;
@@ -83,7 +83,8 @@ pub struct DiskEngine {
     memtable_bytes: u64,
 }
 
-/// A table in memory that gets no more, and the segments of the log it was made from.
+/// A table in memory, and the segments of the log it was made from.
+#[derive(Default)]
 struct FullTable {
     table: Table,
     segments: Vec<u64>,
@@ -97,25 +98,12 @@ impl DiskEngine {
         std::fs::create_dir_all(&log_folder)?;
         let flushed = flushed(&tables)?;
         let found = log::replay(&log_folder, flushed)?;
-        let mut unsynced = Vec::new();
-        let (mut full, mut filling, mut bytes) =
-            (Vec::new(), FullTable { table: Table::default(), segments: Vec::new() }, 0);
-        let mut sequence =
-            found.next_sequence - found.segments.iter().map(|segment| segment.commits.len() as u64).sum::<u64>();
-        for segment in found.segments {
-            unsynced.push(log::reopened(&log_folder, segment.number)?);
-            sequence += segment.commits.len() as u64;
-            segment.commits.into_iter().flatten().for_each(|write| filling.table.apply(write));
-            filling.segments.push(segment.number);
-            bytes += segment.bytes;
-            if bytes >= settings.memtable_bytes {
-                full.push(
-                    std::mem::replace(&mut filling, FullTable { table: Table::default(), segments: Vec::new() })
-                        .ended(sequence - 1),
-                );
-                bytes = 0;
-            }
-        }
+        let unsynced = found
+            .segments
+            .iter()
+            .map(|segment| log::reopened(&log_folder, segment.number))
+            .collect::<Result<_, _>>()?;
+        let (full, mut filling) = read_back(found.segments, flushed, settings.memtable_bytes);
         let log = Log::open(&log_folder, found.next_number, found.next_sequence, unsynced)?;
         filling.segments.push(log.number());
         let shelf = Arc::new(Shelf::new(tables, log_folder, filling, full));
@@ -137,6 +125,23 @@ impl DiskEngine {
         self.shelf.put_away(last, log.number());
         Ok(())
     }
+}
+
+/// The tables that a log makes: full ones, and one that may be filled further. Its first record comes after `flushed`.
+fn read_back(segments: Vec<Segment>, flushed: u64, memtable_bytes: u64) -> (Vec<Arc<FullTable>>, FullTable) {
+    let (mut full, mut filling) = (Vec::new(), FullTable::default());
+    let (mut last, mut bytes) = (flushed, 0);
+    for segment in segments {
+        last += segment.commits.len() as u64;
+        bytes += segment.bytes;
+        segment.commits.into_iter().flatten().for_each(|write| filling.table.apply(write));
+        filling.segments.push(segment.number);
+        if bytes >= memtable_bytes {
+            full.push(std::mem::take(&mut filling).ended(last));
+            bytes = 0;
+        }
+    }
+    (full, filling)
 }
 
 impl FullTable {
@@ -193,12 +198,8 @@ impl Engine for DiskEngine {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
-        let moment = self.shelf.moment();
-        let layers = moment.in_memory().map(|table| -> merge::Layer<'_> {
-            let entries: Box<dyn Iterator<Item = _>> = Box::new(table.range(space, from, to));
-            entries.peekable()
-        });
-        merge::visit(layers.collect(), moment.tables.range(space, from, to), visit)
+        let moment = self.shelf.moment(space, from, to);
+        merge::visit(moment.in_memory.iter().map(merge::layer).collect(), moment.tables.range(space, from, to), visit)
     }
 
     fn disk_bytes(&self) -> u64 {

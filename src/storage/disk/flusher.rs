@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::log::{self, Spare};
-use super::table::Table;
+use super::table::{Part, Table};
 use super::{FULL_TABLES_MAX, FullTable};
 use crate::storage::engine::{Space, Write};
 use crate::storage::error::StorageError;
@@ -47,24 +47,11 @@ struct InMemory {
     full: VecDeque<Arc<FullTable>>,
 }
 
-/// All there was at one moment.
+/// A range as it was at one moment.
 pub(super) struct Moment {
-    filling: Table,
-    full: Vec<Arc<FullTable>>,
+    /// Of the tables in memory, newest first.
+    pub(super) in_memory: Vec<Part>,
     pub(super) tables: Snapshot,
-}
-
-impl Moment {
-    /// The tables in memory, newest first.
-    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Table> {
-        std::iter::once(&self.filling).chain(self.full.iter().rev().map(|full| &full.table))
-    }
-
-    /// Whether no table waits to be written out.
-    #[cfg(test)]
-    pub(super) fn full_is_empty(&self) -> bool {
-        self.full.is_empty()
-    }
 }
 
 impl Shelf {
@@ -97,15 +84,21 @@ impl Shelf {
         memory.filling.get(space, key).or_else(full)
     }
 
-    /// All there is, now.
-    pub(super) fn moment(&self) -> Moment {
+    /// What there is now from `from` (included) to `to` (excluded; none: to the end).
+    pub(super) fn moment(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Moment {
         let memory = self.memory.read();
+        let newest_first = std::iter::once(&memory.filling).chain(memory.full.iter().rev().map(|full| &full.table));
         // Under the lock: what leaves memory is in the tables before it does.
         Moment {
-            filling: memory.filling.clone(),
-            full: memory.full.iter().cloned().collect(),
+            in_memory: newest_first.map(|table| table.part(space, from, to)).collect(),
             tables: self.tables.snapshot(),
         }
+    }
+
+    /// How many tables wait to be written out.
+    #[cfg(test)]
+    pub(super) fn full_tables(&self) -> usize {
+        self.memory.read().full.len()
     }
 
     /// Makes the changes of one commit, at once.
@@ -202,8 +195,8 @@ impl Shelf {
     /// Writes a table out, then forgets it and its part of the log.
     fn write_out(&self, full: &FullTable) -> Result<(), String> {
         for space in Space::ALL {
-            let entries = full.table.range(space, &[], None);
-            self.tables.ingest(space, entries).map_err(|error| error.to_string())?;
+            let all = full.table.part(space, &[], None);
+            self.tables.ingest(space, all.entries()).map_err(|error| error.to_string())?;
         }
         let forgotten = self.memory.write().full.pop_front();
         drop(forgotten);

@@ -5,11 +5,18 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::table::Part;
 use crate::storage::engine::Visit;
 use crate::storage::error::StorageError;
 
 /// A table in memory, from some key on.
 pub(super) type Layer<'a> = Peekable<Box<dyn Iterator<Item = (&'a Bytes, Option<&'a Bytes>)> + 'a>>;
+
+/// A part of a table as a layer.
+pub(super) fn layer(part: &Part) -> Layer<'_> {
+    let entries: Box<dyn Iterator<Item = _>> = Box::new(part.entries());
+    entries.peekable()
+}
 
 /// Shows what the layers (newest first) and, under them, the oldest table have; removed keys are not shown.
 pub(super) fn visit<K: AsRef<[u8]>, V: AsRef<[u8]>>(

@@ -1,8 +1,8 @@
 //! A table in memory: what is logged, in key order, and not in fjall's tables yet.
 //!
 //! # Contract
-//! - A clone costs some hundred counts and copies nothing: the two share what neither has changed since, a 256th of a space
-//!   each time. That is how a scan sees one moment while commits go on.
+//! - A [`Part`] copies nothing: it shares with the table what that has not changed since, a 256th of a space each time. That
+//!   is how a scan sees one moment while commits go on.
 //! - A key may be there without a value: it is removed, whatever older tables hold.
 
 use std::collections::BTreeMap;
@@ -39,17 +39,13 @@ impl Key {
 type Shard = BTreeMap<Key, Option<Bytes>>;
 
 /// See the module.
-#[derive(Clone, Default)]
 pub(super) struct Table {
-    spaces: [Shards; 3],
+    spaces: [Vec<Arc<Shard>>; 3],
 }
 
-#[derive(Clone)]
-struct Shards(Vec<Arc<Shard>>);
-
-impl Default for Shards {
-    fn default() -> Shards {
-        Shards(vec![Arc::default(); SHARDS])
+impl Default for Table {
+    fn default() -> Table {
+        Table { spaces: std::array::from_fn(|_| vec![Arc::default(); SHARDS]) }
     }
 }
 
@@ -57,30 +53,39 @@ impl Table {
     /// Makes a change.
     pub(super) fn apply(&mut self, write: Write) {
         let key = Key::new(write.key);
-        let shard = &mut self.spaces[write.space.index()].0[key.shard()];
+        let shard = &mut self.spaces[write.space.index()][key.shard()];
         Arc::make_mut(shard).insert(key, write.value);
     }
 
     /// What a key has here; `Some(None)`: it is removed.
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Option<Option<Bytes>> {
         let key = Key::new(Bytes::copy_from_slice(key));
-        self.spaces[space.index()].0[key.shard()].get(&key).cloned()
+        self.spaces[space.index()][key.shard()].get(&key).cloned()
     }
 
-    /// Keys and what they have, from `from` (included) to `to` (excluded; none: to the end), in key order.
-    pub(super) fn range<'a>(
-        &'a self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> impl Iterator<Item = (&'a Bytes, Option<&'a Bytes>)> + use<'a> {
+    /// What is there now from `from` (included) to `to` (excluded; none: to the end).
+    pub(super) fn part(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Part {
         let from = Key::new(Bytes::copy_from_slice(from));
         let to = to.map(|to| Key::new(Bytes::copy_from_slice(to)));
         let shards = from.shard()..=to.as_ref().map_or(SHARDS - 1, Key::shard);
-        let empty = to.as_ref().is_some_and(|to| *to <= from);
-        let shards = if empty { &[][..] } else { &self.spaces[space.index()].0[shards] };
-        let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = shards.iter().flat_map(move |shard| shard.range((Bound::Included(from.clone()), upper.clone())));
+        let is_empty = to.as_ref().is_some_and(|to| *to <= from);
+        let shards = if is_empty { Vec::new() } else { self.spaces[space.index()][shards].to_vec() };
+        Part { shards, from, to }
+    }
+}
+
+/// A range of a table as it was at one moment.
+pub(super) struct Part {
+    shards: Vec<Arc<Shard>>,
+    from: Key,
+    to: Option<Key>,
+}
+
+impl Part {
+    /// Keys and what they have, in key order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
+        let upper = self.to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.shards.iter().flat_map(move |shard| shard.range((Bound::Included(&self.from), upper)));
         entries.map(|(key, value)| (&key.bytes, value.as_ref()))
     }
 }
@@ -92,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_sorted_map_and_a_clone_stays_as_it_was(
+        fn it_is_a_sorted_map_and_a_part_stays_as_it_was(
             writes in proptest::collection::vec(
                 (proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255)], 1..12), proptest::option::of(0u8..9)), 0..60),
             cloned_at in 0usize..60,
@@ -102,24 +107,25 @@ mod tests {
         ) {
             let mut table = Table::default();
             let mut model = BTreeMap::new();
-            let mut moment = None;
+            let mut moments = Vec::new();
             for (at, (key, value)) in writes.iter().enumerate() {
                 if at == cloned_at {
-                    moment = Some((table.clone(), model.clone()));
+                    moments.push((table.part(Space::Hints, &from, to.as_deref()), model.clone()));
                 }
                 let value = value.map(|value| Bytes::from(vec![value]));
                 table.apply(Write { space: Space::Hints, key: key.clone().into(), value: value.clone() });
                 model.insert(Bytes::from(key.clone()), value);
             }
-            for (table, model) in [(table, model)].into_iter().chain(moment) {
-                let seen: Vec<_> = table.range(Space::Hints, &from, to.as_deref()).map(|(k, v)| (k.clone(), v.cloned())).collect();
+            for (key, value) in &model {
+                prop_assert_eq!(table.get(Space::Hints, key), Some(value.clone()));
+                prop_assert_eq!(table.get(Space::Objects, key), None);
+            }
+            moments.push((table.part(Space::Hints, &from, to.as_deref()), model));
+            for (part, model) in moments {
+                let seen: Vec<_> = part.entries().map(|(key, value)| (key.clone(), value.cloned())).collect();
                 let inside = |key: &Bytes| key[..] >= from[..] && to.as_ref().is_none_or(|to| key[..] < to[..]);
-                let wanted: Vec<_> = model.clone().into_iter().filter(|(key, _)| inside(key)).collect();
+                let wanted: Vec<_> = model.into_iter().filter(|(key, _)| inside(key)).collect();
                 prop_assert_eq!(seen, wanted);
-                for (key, value) in model {
-                    prop_assert_eq!(table.get(Space::Hints, &key), Some(value));
-                    prop_assert_eq!(table.get(Space::Objects, &key), None);
-                }
             }
         }
     }
