@@ -7,6 +7,8 @@ pub enum Task {
     Set,
     /// GET of a random key.
     Get,
+    /// One or the other, as a coin falls.
+    Mixed,
     /// SET of each key once, in order, so that later GETs find something.
     Fill,
 }
@@ -42,6 +44,10 @@ pub struct Plan {
 /// WAIT's own patience. One that runs out is counted as not replicated.
 const WAIT_TIMEOUT_MS: u64 = 1000;
 
+/// A request up to the digits of its key.
+const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$16\r\nkey:";
+const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$16\r\nkey:";
+
 /// Random printable bytes that values are cut from: what compresses well would flatter whoever compresses.
 const NOISE_BYTES: usize = 1 << 16;
 
@@ -51,34 +57,35 @@ pub struct Batches {
     random: u64,
     noise: Vec<u8>,
     wait: Vec<u8>,
-    head: Vec<u8>,
 }
 
 impl Batches {
     /// Requests for a plan.
     pub fn new(plan: &Plan, seed: u64) -> Batches {
-        let verb = if plan.task == Task::Get { "*2\r\n$3\r\nGET\r\n" } else { "*3\r\n$3\r\nSET\r\n" };
         let replicas = plan.replicas.to_string();
         let timeout = WAIT_TIMEOUT_MS.to_string();
         let (replicas_length, timeout_length) = (replicas.len(), timeout.len());
         let wait =
             format!("*3\r\n$4\r\nWAIT\r\n${replicas_length}\r\n{replicas}\r\n${timeout_length}\r\n{timeout}\r\n");
-        let head = format!("{verb}$16\r\nkey:").into_bytes();
-        let mut batches = Batches { random: seed, noise: Vec::new(), wait: wait.into_bytes(), head };
+        let mut batches = Batches { random: seed, noise: Vec::new(), wait: wait.into_bytes() };
         let noise_bytes = NOISE_BYTES + plan.value_bytes;
         batches.noise = (0..noise_bytes).map(|_| b'0' + (batches.next() % 75) as u8).collect();
         batches
     }
 
-    /// Puts `count` commands into `out` and returns how many replies will come. `first` numbers them for [`Task::Fill`].
+    /// Appends `count` commands to `out` and returns how many replies will come. `first` numbers them for [`Task::Fill`].
     pub fn fill(&mut self, plan: &Plan, first: u64, count: u64, out: &mut Vec<u8>) -> u64 {
-        out.clear();
         let mut replies = count;
         for index in first..first + count {
             let key = if plan.task == Task::Fill { index % plan.keys } else { self.next() % plan.keys };
-            out.extend_from_slice(&self.head);
+            let gets = match plan.task {
+                Task::Get => true,
+                Task::Mixed => self.next() & 1 == 0,
+                Task::Set | Task::Fill => false,
+            };
+            out.extend_from_slice(if gets { GET } else { SET });
             put_key(key, out);
-            if plan.task != Task::Get {
+            if !gets {
                 self.put_value(plan.value_bytes, out);
             }
             let last = index + 1 == first + count;
@@ -151,5 +158,13 @@ mod tests {
     fn gets_carry_no_value() {
         let (text, replies) = text(Task::Get, Waits::None, 2);
         assert_eq!((text.matches("GET").count(), text.lines().count(), replies), (2, 10, 2));
+    }
+
+    #[test]
+    fn mixed_is_about_as_many_of_each() {
+        let (text, replies) = text(Task::Mixed, Waits::None, 1000);
+        let (gets, sets) = (text.matches("GET").count(), text.matches("SET").count());
+        assert_eq!((gets + sets, replies), (1000, 1000));
+        assert!(gets.abs_diff(sets) < 200, "{gets} GETs, {sets} SETs");
     }
 }

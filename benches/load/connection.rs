@@ -1,14 +1,12 @@
 //! One connection in a closed loop: a batch out, all its replies in, the next batch.
 
 use crate::batch::{Batches, Plan};
-use crate::replies::{Counter, Tally};
+use crate::replies::Tally;
+use crate::wire::{Scratch, Wire, Wish};
 use hdrhistogram::Histogram;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
-
-const READ_BYTES: usize = 64 * 1024;
+use std::time::Instant;
 
 /// The longest latency that is told apart, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
@@ -38,24 +36,9 @@ impl Shared {
     }
 }
 
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Replies.
-    Read,
-    /// Replies, and room to write the rest of the batch.
-    ReadAndWrite,
-    /// Nothing: no commands are left.
-    Done,
-}
-
 /// One connection.
 pub struct Connection {
-    stream: TcpStream,
-    counter: Counter,
-    out: Vec<u8>,
-    written: usize,
-    held: Vec<u8>,
+    wire: Wire,
     commands: u64,
     /// Replies that the batch still lacks.
     missing: u64,
@@ -65,13 +48,7 @@ pub struct Connection {
 impl Connection {
     /// Connects, blocking.
     pub fn open(address: SocketAddr, plan: &Plan) -> Result<Connection, String> {
-        let refused = |error: std::io::Error| format!("{address} cannot be reached: {error}");
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
-        stream.set_nonblocking(true).map_err(refused)?;
-        let counter = Counter::new(plan.replicas);
-        let (out, held) = (Vec::new(), Vec::new());
-        Ok(Connection { stream, counter, out, written: 0, held, commands: 0, missing: 0, sent: Instant::now() })
+        Ok(Connection { wire: Wire::open(address, plan.replicas)?, commands: 0, missing: 0, sent: Instant::now() })
     }
 
     /// Sends the next batch.
@@ -80,32 +57,19 @@ impl Connection {
         if self.commands == 0 {
             return Ok(Wish::Done);
         }
-        self.missing = shared.batches.fill(&shared.plan, shared.next, self.commands, &mut self.out);
+        self.missing = shared.batches.fill(&shared.plan, shared.next, self.commands, self.wire.out());
         shared.next += self.commands;
-        self.written = 0;
         self.sent = Instant::now();
-        self.flush()
+        self.wire.flush()
     }
 
     /// Writes and reads what the socket allows; `scratch` is only room.
-    pub fn advance(&mut self, shared: &mut Shared, scratch: &mut [u8; READ_BYTES]) -> Result<Wish, String> {
-        let wish = self.flush()?;
-        let length = match self.stream.read(scratch) {
-            Ok(0) => return Err("the server closed a connection".to_owned()),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(wish),
-            Err(error) => return Err(format!("reading failed: {error}")),
-        };
-        let before = shared.tally.replies;
-        if self.held.is_empty() {
-            let used = self.counter.take(&scratch[..length], &mut shared.tally)?;
-            self.held.extend_from_slice(&scratch[used..length]);
-        } else {
-            self.held.extend_from_slice(&scratch[..length]);
-            let used = self.counter.take(&self.held, &mut shared.tally)?;
-            self.held.drain(..used);
+    pub fn advance(&mut self, shared: &mut Shared, scratch: &mut Scratch) -> Result<Wish, String> {
+        let wish = self.wire.flush()?;
+        let came = self.wire.receive(&mut shared.tally, scratch)?;
+        if came == 0 {
+            return Ok(wish);
         }
-        let came = shared.tally.replies - before;
         self.missing = self.missing.checked_sub(came).ok_or("more replies than requests")?;
         if self.missing > 0 {
             return Ok(wish);
@@ -114,26 +78,10 @@ impl Connection {
         shared.latencies.saturating_record_n(latency_ns, self.commands);
         self.send(shared)
     }
-
-    fn flush(&mut self) -> Result<Wish, String> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
-                Ok(length) => self.written += length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Wish::ReadAndWrite),
-                Err(error) => return Err(format!("writing failed: {error}")),
-            }
-        }
-        Ok(Wish::Read)
-    }
 }
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.wire.as_fd()
     }
-}
-
-/// Room for one read.
-pub fn scratch() -> Box<[u8; READ_BYTES]> {
-    Box::new([0; READ_BYTES])
 }
