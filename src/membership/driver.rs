@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How often a member that is late is pinged.
+/// How often a member that is late, or of which others say that it is away, is pinged.
 const PING_PERIOD: Duration = Duration::from_millis(100);
 
 /// How many members are asked each second whether they know the same.
@@ -116,7 +116,10 @@ impl Driver {
                 biased;
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.fire(),
                 _ = second.tick() => self.each_second(),
-                _ = ping.tick() => self.neighbours.ping_late(),
+                _ = ping.tick() => {
+                    self.neighbours.ping_doubtful();
+                    self.neighbours.iter().for_each(|neighbour| neighbour.health.look());
+                }
                 command = queue.recv() => match command {
                     Some(Command::Stop(done)) => {
                         self.leave().await;
@@ -185,15 +188,19 @@ impl Driver {
     }
 
     fn lamp(&self, id: NodeId, up: bool) {
-        if let Some(neighbour) = self.neighbours.get(&id) {
-            neighbour.health.swim(up);
-            if up {
-                neighbour.link.nudge();
-                tracing::info!(member = %id, "member is there");
-            } else {
-                tracing::warn!(member = %id, "member is away");
-            }
+        let Some(neighbour) = self.neighbours.get(&id) else { return };
+        let member = self.state.as_ref().and_then(|state| state.members.get(&id));
+        let left = member.is_some_and(|member| neighbour.health.has_left(member.start_number));
+        neighbour.health.swim(up, left);
+        if up {
+            neighbour.link.nudge();
+            return tracing::info!(member = %id, "member is there");
         }
+        match neighbour.health.is_reachable() {
+            true => tracing::info!(member = %id, "others hold a member to be away that answers here"),
+            false => tracing::warn!(member = %id, "member is away"),
+        }
+        self.neighbours.ping_doubtful();
     }
 
     fn suspect(&self, id: NodeId, suspected: bool) {

@@ -3,6 +3,10 @@
 //! Three things must hold for the lamp to be lit: the line to the house stands, the neighbours do not say it is away,
 //! and it has not let us wait in vain several times running. One answer, to anything, makes up for all waiting.
 //!
+//! What neighbours say is hearsay: whose own lines are bad spreads obituaries of the living. So when they say that a member
+//! is away which answered us a moment ago, or answers when we ring, we believe our own ears, and ring again and again until
+//! either the rumour ends or one ring stays unanswered. A member that told us that it stops is taken at its word.
+//!
 //! Two smaller marks concern only whom cluster clients are sent to: that somebody suspects the member, and that it said it
 //! is about to stop. It is asked for its copies all the same.
 //!
@@ -28,6 +32,12 @@ const ANSWERS_PER_TAIL: u32 = 16;
 pub struct Health {
     link_up: AtomicBool,
     swim_up: AtomicBool,
+    /// The failure detector holds it to be away, and that is not sure: it is rung up.
+    disputed: AtomicBool,
+    /// It is disputed, and answers.
+    vouched: AtomicBool,
+    /// Whether it has answered anything since the last look, and between that and the one before.
+    heard: [AtomicBool; 2],
     suspected: AtomicBool,
     /// The life (start number) in which it said that it is about to stop; 0: none.
     left_life: AtomicU64,
@@ -51,6 +61,9 @@ impl Default for Health {
         Health {
             link_up: AtomicBool::new(false),
             swim_up: AtomicBool::new(true),
+            disputed: AtomicBool::new(false),
+            vouched: AtomicBool::new(false),
+            heard: Default::default(),
             suspected: AtomicBool::new(false),
             left_life: AtomicU64::new(0),
             link_since_ms: AtomicU64::new(0),
@@ -67,9 +80,9 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Whether somebody suspects the member to be away.
+    /// Whether somebody suspects the member to be away, or the failure detector holds it to be.
     pub fn is_suspected(&self) -> bool {
-        self.suspected.load(Ordering::Relaxed)
+        self.suspected.load(Ordering::Relaxed) || !self.swim_up.load(Ordering::Relaxed)
     }
 
     /// The failure detector suspects the member, or does not any more.
@@ -94,7 +107,8 @@ impl Health {
 
     /// Whether it makes sense to send the member anything.
     pub fn is_reachable(&self) -> bool {
-        self.link_up.load(Ordering::Relaxed) && self.swim_up.load(Ordering::Relaxed) && !self.is_late()
+        let is_there = || self.swim_up.load(Ordering::Relaxed) || self.vouched.load(Ordering::Relaxed);
+        self.link_up.load(Ordering::Relaxed) && is_there() && !self.is_late()
     }
 
     /// Whether the link stands.
@@ -113,6 +127,14 @@ impl Health {
         if self.late_in_a_row.load(Ordering::Relaxed) != 0 {
             self.late_in_a_row.store(0, Ordering::Relaxed);
         }
+        if !self.heard[0].load(Ordering::Relaxed) {
+            self.heard[0].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// To be called every so often: what was answered before the last call is no news any more.
+    pub fn look(&self) {
+        self.heard[1].store(self.heard[0].swap(false, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// The member did not answer something in time.
@@ -173,23 +195,35 @@ impl Health {
         self.link_up.store(up, Ordering::Relaxed);
     }
 
-    /// The failure detector saw the member come or go.
-    pub fn swim(&self, up: bool) {
-        if self.swim_up.swap(up, Ordering::Relaxed) && !up {
+    /// The failure detector saw the member come or go; `left`: it said itself that it stops. Whether it can be reached all the
+    /// same is to be found out by a ping.
+    pub fn swim(&self, up: bool, left: bool) {
+        let disputed = !up && !left;
+        let vouched = disputed && self.heard.iter().any(|heard| heard.load(Ordering::Relaxed));
+        self.disputed.store(disputed, Ordering::Relaxed);
+        self.vouched.store(vouched, Ordering::Relaxed);
+        if self.swim_up.swap(up, Ordering::Relaxed) && !up && !vouched {
             self.downs.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether a ping should be sent now: the member is late, its link stands, and no ping is on its way. If so, one is
-    /// from now on, until [`Health::pinged`].
+    /// Whether a ping should be sent now: the member is late or disputed, its link stands, and no ping is on its way. If so,
+    /// one is from now on, until [`Health::pinged`].
     pub fn wants_ping(&self) -> bool {
-        self.is_late() && self.is_link_up() && !self.pinging.swap(true, Ordering::Relaxed)
+        let in_doubt = self.is_late() || self.disputed.load(Ordering::Relaxed);
+        in_doubt && self.is_link_up() && !self.pinging.swap(true, Ordering::Relaxed)
     }
 
     /// A ping has been answered, or not in time.
     pub fn pinged(&self, answered: bool) {
         if answered {
             self.answered();
+        }
+        if self.disputed.load(Ordering::Relaxed) {
+            self.disputed.store(answered, Ordering::Relaxed);
+            if self.vouched.swap(answered, Ordering::Relaxed) && !answered {
+                self.downs.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.pinging.store(false, Ordering::Relaxed);
     }
@@ -207,8 +241,8 @@ mod tests {
     fn each_fall_is_counted_once_and_the_tail_follows_the_answers() {
         let health = Health::default();
         health.link(true, 0);
-        (0..2).for_each(|_| health.swim(false));
-        health.swim(true);
+        (0..2).for_each(|_| health.swim(false, false));
+        health.swim(true, false);
         (0..9).for_each(|_| health.late());
         assert_eq!(health.fallen(), (1, 1));
         assert_eq!((health.tail(), health.typical_us()), (None, 0));
@@ -237,11 +271,55 @@ mod tests {
         assert!(!health.is_reachable(), "no link yet");
         health.link(true, 0);
         assert!(health.is_reachable());
-        health.swim(false);
+        health.swim(false, false);
         assert!(!health.is_reachable());
-        health.swim(true);
+        health.swim(true, false);
         health.link(false, 0);
         assert!(!health.is_reachable());
+    }
+
+    #[test]
+    fn who_answers_is_not_away_because_others_say_so() {
+        let health = Health::default();
+        health.link(true, 0);
+        health.answered();
+        health.look();
+        health.swim(false, false);
+        assert!(health.is_reachable() && health.is_suspected(), "it answered a moment ago");
+        for _ in 0..3 {
+            assert!(health.wants_ping());
+            health.pinged(true);
+            assert!(health.is_reachable());
+        }
+        assert!(health.wants_ping());
+        health.pinged(false);
+        assert!(!health.is_reachable() && !health.wants_ping(), "one ring unanswered, and they were right");
+        assert_eq!(health.fallen(), (1, 0));
+        health.swim(true, false);
+        assert!(health.is_reachable() && !health.is_suspected());
+    }
+
+    #[test]
+    fn who_was_silent_for_a_while_is_away_until_it_answers_a_ping() {
+        let health = Health::default();
+        health.link(true, 0);
+        health.answered();
+        (0..2).for_each(|_| health.look());
+        health.swim(false, false);
+        assert!(!health.is_reachable());
+        assert_eq!(health.fallen(), (1, 0));
+        assert!(health.wants_ping());
+        health.pinged(true);
+        assert!(health.is_reachable());
+    }
+
+    #[test]
+    fn who_said_that_it_stops_is_away_though_it_answers() {
+        let health = Health::default();
+        health.link(true, 0);
+        health.answered();
+        health.swim(false, true);
+        assert!(!health.is_reachable() && !health.wants_ping());
     }
 
     #[test]

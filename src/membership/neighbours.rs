@@ -71,8 +71,8 @@ impl Neighbours {
         self.reachable().cloned().sample(random, count)
     }
 
-    /// Pings those that are unreachable only because their answers came late.
-    pub(super) fn ping_late(&self) {
+    /// Pings those that are unreachable only because their answers came late, or that others hold to be away.
+    pub(super) fn ping_doubtful(&self) {
         for neighbour in self.all.values().filter(|neighbour| neighbour.health.wants_ping()) {
             let health = neighbour.health.clone();
             let done = Box::new(move |outcome: Result<_, _>| health.pinged(outcome.is_ok()));
