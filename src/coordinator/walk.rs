@@ -2,8 +2,8 @@
 //!
 //! # Contract
 //! - [`Walk::step`] asks about the next few partitions and gives the live keys of as much of them as all who were asked have
-//!   told. Where little was found the next step asks about twice as many, so that an empty database is walked in a few
-//!   steps; where pages ended early it asks about fewer.
+//!   told. The first step asks about as many as hold what is wanted if keys lie elsewhere as they do here: an empty database
+//!   is walked in one. Where little was found the next step asks about twice as many; where pages ended early about fewer.
 //! - Keys on which the copies do not agree are read at R before they are given.
 //! - A step is bounded: in keys and bytes by its pages, in time by `request-timeout-ms` for asking and again for reading.
 
@@ -36,8 +36,8 @@ pub struct Walk {
     cover: Cover,
     /// Everything before it was told; none: the walk is over.
     at: Option<Position>,
-    /// About how many partitions to ask next.
-    window: usize,
+    /// About how many partitions to ask next; none: what lies here says so.
+    window: Option<usize>,
 }
 
 /// What a step gave.
@@ -53,12 +53,12 @@ impl Walk {
     /// A walk from a token on through the slots it covers. `r`: how many copies are asked; none: as the database says.
     pub fn new(coordinator: &Arc<Coordinator>, database: u8, r: Option<u8>, cover: Cover, from: u64) -> Walk {
         let coordinator = coordinator.clone();
-        Walk { coordinator, database, r, cover, at: Some(Position::token(from)), window: 1 }
+        Walk { coordinator, database, r, cover, at: Some(Position::token(from)), window: None }
     }
 
     /// Begins with so many partitions at once.
     pub fn wide(mut self, partitions: usize) -> Walk {
-        self.window = partitions.max(1);
+        self.window = Some(partitions.max(1));
         self
     }
 
@@ -77,11 +77,19 @@ impl Walk {
         let Some(at) = self.at.clone() else { return Ok(Told::default()) };
         let view = self.coordinator.view();
         let partitions = view.ring.partitions();
-        let mut ahead = self.cover.ahead(&at, partitions).peekable();
-        let stretches: Vec<Stretch> = ahead.by_ref().take(self.window).collect();
-        let end = ahead.peek().map(|next| Position::before(next.slots.range().0.to_vec().into()));
         let keys_max = u32::try_from(keys_max).unwrap_or(u32::MAX).clamp(PAGE_KEYS_MIN, PAGE_KEYS);
-        let window = std::mem::replace(&mut self.window, 1);
+        let mut ahead = self.cover.ahead(&at, partitions).peekable();
+        let window = self.window.replace(1);
+        let stretches: Vec<Stretch> = match window {
+            Some(partitions) => ahead.by_ref().take(partitions).collect(),
+            None => {
+                let last = self.coordinator.replica.slot_after(self.database, at.slot(), u64::from(keys_max));
+                let first = ahead.next();
+                first.into_iter().chain(std::iter::from_fn(|| ahead.next_if(|next| next.slots.first <= last))).collect()
+            }
+        };
+        let end = ahead.peek().map(|next| Position::before(next.slots.range().0.to_vec().into()));
+        let asked = stretches.len();
         let pages = self.coordinator.pages(&view, self.database, self.r, &at, stretches.clone(), keys_max).await?;
         let replica = &self.coordinator.replica;
         let merged = merge(pages, replica.flush_line(self.database), replica.clock.now_ms());
@@ -91,12 +99,12 @@ impl Walk {
             None => end,
         };
         let told = self.resolve(merged).await?;
-        self.window = match &next {
+        self.window = Some(match &next {
             Some(next) if stretches.last().is_some_and(|last| next.slot() <= last.slots.last) => {
                 stretches.iter().filter(|stretch| stretch.slots.last < next.slot()).count().max(1)
             }
-            _ => window * 2,
-        };
+            _ => asked * 2,
+        });
         self.at = next;
         Ok(told)
     }

@@ -134,6 +134,17 @@ impl Replica {
         })
     }
 
+    /// The slot with which those from `from` on hold so many keys here; the last there is when they hold fewer.
+    pub fn slot_after(&self, database: u8, from: u16, keys: u64) -> u16 {
+        let mut left = keys;
+        let cells = self.counts.cells(database).iter().skip(usize::from(from));
+        let found = (from..SLOTS).zip(cells).find(|(_, cell)| {
+            left = left.saturating_sub(cell.keys());
+            left == 0
+        });
+        found.map_or(SLOTS - 1, |(slot, _)| slot)
+    }
+
     /// How many live keys of a database lie in a slot here, as [`Replica::count`].
     pub fn count_slot(&self, slot: u16, database: u8) -> Result<u64, StorageError> {
         self.store.settle()?;

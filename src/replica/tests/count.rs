@@ -32,6 +32,19 @@ fn count(replica: &Replica, now_ms: u64) -> u64 {
     replica.count_at(Slots::ALL, 0, now_ms).unwrap()
 }
 
+#[test]
+fn the_slot_with_which_so_many_keys_are_reached_is_told() {
+    let replica = replica_over(Arc::new(MemoryEngine::new()), Hlc(0));
+    assert_eq!(replica.slot_after(0, 0, 16), 16383, "where nothing is, everything must be asked about");
+    (0..6).for_each(|number| put(&replica, &key(number), None, false));
+    let mut slots = [0, 1, 2].map(|tag| key(tag).token().slot());
+    slots.sort_unstable();
+    assert_eq!([1, 2, 3, 4, 5, 6].map(|keys| replica.slot_after(0, 0, keys)), slots.map(|slot| [slot; 2]).concat()[..]);
+    assert_eq!(replica.slot_after(0, 0, 7), 16383);
+    assert_eq!(replica.slot_after(0, slots[0] + 1, 1), slots[1], "what lies before does not count");
+    assert_eq!(replica.slot_after(1, 0, 1), 16383, "nor do other databases");
+}
+
 /// Takes a record away behind the counters' back: whoever looks counts one less.
 fn steal(engine: &MemoryEngine, replica: &Replica, key: &StorageKey) {
     replica.store().settle().unwrap();
