@@ -1,6 +1,7 @@
 //! Failure detection (§4.8.3): soon enough, and calm where a link is cut one way or flaps.
 
 use crate::harness::cluster::Cluster;
+use crate::harness::permits::alone;
 use crate::harness::wait;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -71,6 +72,7 @@ fn assert_calm(cluster: &Cluster, seen: &[Seen], falls_max: usize) {
 /// anybody dead again and again, and clients of the two whole nodes notice next to nothing.
 #[test]
 fn a_link_cut_one_way_makes_nobody_thrash() {
+    let _alone = alone();
     let Some(cluster) = Cluster::start_apart(3, &[]) else { return };
     let network = cluster.network.as_ref().expect("it was given one");
     let seen = during(&cluster, || {
@@ -85,6 +87,7 @@ fn a_link_cut_one_way_makes_nobody_thrash() {
 /// A member's links go and come each 300 ms, for ten seconds: shorter than anybody needs to be declared dead.
 #[test]
 fn a_flapping_link_makes_nobody_thrash() {
+    let _alone = alone();
     let Some(cluster) = Cluster::start_apart(3, &[]) else { return };
     let network = cluster.network.as_ref().expect("it was given one");
     let seen = during(&cluster, || {
@@ -110,6 +113,7 @@ fn a_flapping_link_makes_nobody_thrash() {
 /// A node that falls silent is away within the time that INFO names, and that time follows the settings.
 #[test]
 fn a_silent_member_is_away_within_the_time_that_info_names() {
+    let _alone = alone();
     let Some(cluster) = Cluster::start_apart(3, &[("probe-period-ms", "200"), ("suspicion-timeout-ms", "500")]) else {
         return;
     };

@@ -4,6 +4,7 @@
 use crate::harness::cluster::Cluster;
 use crate::harness::disk::{BadDisk, SmallDisk};
 use crate::harness::info::number as info;
+use crate::harness::permits::alone;
 use crate::harness::resp::Value;
 use crate::harness::wait;
 use crate::survival::load::{Load, Told};
@@ -75,6 +76,8 @@ fn below_the_floor_others_take_the_writes_until_there_is_space() {
     load.wait_for(WRITES_PER_PHASE);
     disk.fill_up_to(20 << 20);
     wait_until_writable(&cluster, false);
+    // What was on its way to its disk by then is stored yet.
+    load.wait_for(WRITES_PER_PHASE);
     let keys = cluster.connect(BAD).done("INFO keyspace").text();
     load.wait_for(WRITES_PER_PHASE);
     let mut connection = cluster.connect(BAD);
@@ -159,6 +162,7 @@ fn failing_fsyncs_are_recovered_from() {
 /// Each fsync of one node takes a second: clients of all three nodes, that one included, hardly notice.
 #[test]
 fn slow_fsyncs_of_one_node_delay_nobody() {
+    let _alone = alone();
     let Some(disk) = BadDisk::new() else { return };
     let mut cluster = Cluster::prepared(3, &[], None);
     cluster.nodes[BAD].environment = disk.environment();

@@ -76,7 +76,8 @@ fn a_value_expires_at_the_same_moment_on_every_node() {
     let mut cluster = Cluster::start(3, &[]);
     cluster.nodes[2].kill9();
     (0..2).for_each(|at| cluster.wait_until_reachable(at, &[0, 1]));
-    let at = now_ms() + 6_000;
+    // Time enough for the third to come back, and for it to be looked at there.
+    let at = now_ms() + 10_000;
     cluster.connect(0).done(&format!("SET k short PXAT {at}"));
     cluster.connect(1).done("SET stays here");
     cluster.nodes[2].restart();

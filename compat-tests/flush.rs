@@ -2,6 +2,7 @@
 
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Node;
+use crate::harness::permits::alone;
 use crate::harness::wait;
 use std::time::{Duration, Instant};
 
@@ -223,6 +224,7 @@ fn hints_of_what_was_flushed_bring_nothing_back() {
 /// A node that hangs does not hold up a flush for long: it counts as away, and knows as soon as it goes on.
 #[test]
 fn a_node_that_hangs_learns_of_the_flush_when_it_goes_on() {
+    let _alone = alone();
     let cluster = Cluster::start(3, &[]);
     write(&cluster, &[0, 1, 2], "old", 100);
     wait_until_whole(&cluster, &[0, 1, 2], "old", 100);

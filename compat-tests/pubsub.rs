@@ -8,6 +8,10 @@ use crate::harness::wait;
 use std::io::Read;
 use std::net::SocketAddr;
 
+/// What nodes are told whose messages are counted: a message is for those that can be reached, and who receives it counts if it
+/// answers in time. So that a busy machine is no reason, nobody is given up for being slow.
+const PATIENT: [(&str, &str); 2] = [("suspicion-timeout-ms", "30000"), ("request-timeout-ms", "15000")];
+
 /// A connection that listens.
 fn listener(cluster: &Cluster, at: usize, protocol: u8, request: &str) -> Connection {
     let mut connection = cluster.connect(at);
@@ -36,7 +40,7 @@ fn publish_to(publisher: &mut Connection, channel: &str, message: &str, receiver
 #[test]
 fn what_is_published_anywhere_is_heard_everywhere_in_order() {
     const EACH: usize = 200;
-    let cluster = Cluster::start(3, &[]);
+    let cluster = Cluster::start(3, &PATIENT);
     let mut listeners = Vec::new();
     for at in 0..3 {
         for protocol in [2, 3] {
@@ -77,7 +81,7 @@ fn what_is_published_anywhere_is_heard_everywhere_in_order() {
 /// What was set before it was published can be read by who hears of it, also in one pipeline and on other nodes.
 #[test]
 fn a_message_comes_after_what_was_set_before_it() {
-    let cluster = Cluster::start(3, &[]);
+    let cluster = Cluster::start(3, &PATIENT);
     let mut hears = listener(&cluster, 2, 2, "SUBSCRIBE changed");
     let (mut writer, mut reader) = (cluster.connect(0), cluster.connect(2));
     publish_to(&mut writer, "changed", "ready", 1);
@@ -122,7 +126,7 @@ fn a_dead_node_is_missed_by_nobody_and_hears_again_when_it_is_back() {
 /// On the cluster view a message reaches everyone, too; who listens is told by each node for itself, as clients add up.
 #[test]
 fn the_cluster_view_tells_of_its_own_node() {
-    let cluster = Cluster::start(2, &[]);
+    let cluster = Cluster::start(2, &PATIENT);
     let mut listeners: Vec<Connection> = (0..2).map(|at| listener(&cluster, at, 3, "SUBSCRIBE news")).collect();
     listeners[0].done("PSUBSCRIBE n*");
     let mut views: Vec<Connection> =
@@ -138,7 +142,7 @@ fn the_cluster_view_tells_of_its_own_node() {
 /// Who leaves, by whatever door, is no subscriber any more.
 #[test]
 fn who_leaves_is_no_subscriber_any_more() {
-    let cluster = Cluster::start(2, &[]);
+    let cluster = Cluster::start(2, &PATIENT);
     let mut asker = cluster.connect(1);
     let mut listens = |count: i64| {
         wait::until(&format!("{count} listen"), 10, || asker.run("PUBSUB NUMSUB a").items()[1].integer() == count);
@@ -169,7 +173,7 @@ fn who_leaves_is_no_subscriber_any_more() {
 /// Replies of one pipeline keep their places among each other, and no message comes after the word that it would not.
 #[test]
 fn replies_and_messages_keep_their_order() {
-    let cluster = Cluster::start(2, &[]);
+    let cluster = Cluster::start(2, &PATIENT);
     let mut publisher = cluster.connect(1);
     let mut listener = cluster.connect(0);
     listener.done("HELLO 3");
@@ -251,7 +255,7 @@ fn waiting_bytes(asker: &mut Connection, id: i64) -> Option<usize> {
 fn who_does_not_read_is_cut_and_costs_others_nothing() {
     const LIMIT: usize = 1 << 20;
     const MESSAGE: usize = 64 << 10;
-    let cluster = Cluster::start(2, &[]);
+    let cluster = Cluster::start(2, &PATIENT);
     cluster.connect(0).done(&format!("CONFIG SET client-output-buffer-limit \"pubsub {LIMIT} 0 0\""));
     let mut asker = cluster.connect(0);
     let mut publisher = cluster.connect(1);

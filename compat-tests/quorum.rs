@@ -6,9 +6,9 @@ use crate::harness::wait;
 use std::time::{Duration, Instant};
 
 /// The request timeout in these tests: so long that whoever waited for it is found out.
-const TIMEOUT_MS: &str = "5000";
+const TIMEOUT_MS: &str = "20000";
 /// What is known at once must be said within this.
-const AT_ONCE: Duration = Duration::from_millis(1500);
+const AT_ONCE: Duration = Duration::from_secs(4);
 /// Keys tried in each cell of the matrix.
 const KEYS: usize = 5;
 
@@ -109,7 +109,7 @@ fn tried(
 /// may still take effect. It does not say OK, and it does not say that nothing happened.
 #[test]
 fn a_write_in_doubt_says_so() {
-    let cluster = Cluster::start(3, &[("request-timeout-ms", "400"), ("sloppy", "no")]);
+    let cluster = Cluster::start(3, &[("request-timeout-ms", "1200"), ("sloppy", "no")]);
     let mut connection = cluster.connect(0);
     connection.done("DYN.QUORUM W 3");
     connection.done("SET k before");
@@ -119,7 +119,7 @@ fn a_write_in_doubt_says_so() {
     let took = begun.elapsed();
     let text = reply.error();
     assert!(text.starts_with("NOQUORUM 2 of 3 replicas acknowledged; the write may still take effect"), "{text}");
-    assert!(took < Duration::from_secs(2), "{took:?} for a timeout of 0.4 s");
+    assert!(took < Duration::from_secs(5), "{took:?} for a timeout of 1.2 s");
     assert_eq!(cluster.connect(1).run("GET k").text(), "after", "it did take effect here");
     cluster.nodes[2].thaw();
     cluster.wait_until_reachable(0, &[0, 1, 2]);
@@ -129,7 +129,7 @@ fn a_write_in_doubt_says_so() {
 /// A read that too few replicas answer in time fails as a read: nothing was changed.
 #[test]
 fn a_read_without_enough_answers_changed_nothing() {
-    let cluster = Cluster::start(3, &[("request-timeout-ms", "400"), ("sloppy", "no")]);
+    let cluster = Cluster::start(3, &[("request-timeout-ms", "1200"), ("sloppy", "no")]);
     let mut connection = cluster.connect(0);
     connection.done("SET k v");
     connection.done("DYN.QUORUM R 3");

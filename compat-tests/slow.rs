@@ -2,7 +2,9 @@
 
 use crate::harness::cluster::Cluster;
 use crate::harness::network::Network;
+use crate::harness::permits::alone;
 use crate::harness::relay::Relay;
+use crate::harness::resp::Connection;
 use crate::harness::wait;
 use std::time::{Duration, Instant};
 
@@ -11,11 +13,14 @@ const KEYS: usize = 600;
 /// How slow the slow node is.
 const DELAY_MS: u64 = 200;
 
+/// Writes a key; how soon is not what is tested.
+fn write(connection: &mut Connection, key: &str, value: usize) {
+    wait::until("it is written", 20, || connection.run(&format!("SET {key} {value}")).to_string() == "+OK");
+}
+
 fn write_keys(cluster: &Cluster) {
     let mut connection = cluster.connect(0);
-    for at in 0..KEYS {
-        connection.done(&format!("SET slow:{at} {at}"));
-    }
+    (0..KEYS).for_each(|at| write(&mut connection, &format!("slow:{at}"), at));
     // So that nothing is on its way any more that a later answer would wait behind.
     wait::until("every node has every key", 20, || {
         (0..3).all(|at| cluster.connect(at).done("INFO keyspace").text().contains(&format!("db0:keys={KEYS},")))
@@ -57,24 +62,26 @@ fn quicker_first(cluster: &Cluster) -> [usize; 2] {
 /// it is known to be away. Without hedging the first ones wait for it.
 #[test]
 fn reads_do_not_wait_for_a_home_that_stands_still() {
+    let _alone = alone();
     let cluster = Cluster::start(3, &[]);
     write_keys(&cluster);
     read_keys(&cluster);
     let before = cluster.info(0, "hedged_reads");
-    let [quick, other] = quicker_first(&cluster);
-    cluster.nodes[quick].freeze();
+    let [asked, _] = quicker_first(&cluster);
+    cluster.nodes[asked].freeze();
     let took = read_keys(&cluster);
-    cluster.nodes[quick].thaw();
+    cluster.nodes[asked].thaw();
     assert!(percentile(&took, 99) < Duration::from_millis(100), "{:?}", &took[KEYS - 20..]);
     assert!(took[KEYS - 1] < Duration::from_millis(300), "{:?}", &took[KEYS - 20..]);
     assert!(cluster.info(0, "hedged_reads") > before);
     (0..3).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2]));
     cluster.connect(0).done("CONFIG SET hedge-percentile 0");
     let before = cluster.info(0, "hedged_reads");
-    // The other one: the first is still remembered to be slow, and asked last.
-    cluster.nodes[other].freeze();
+    // Most likely the other one now: the first is still remembered to be slow, and asked last.
+    let [asked, _] = quicker_first(&cluster);
+    cluster.nodes[asked].freeze();
     let took = read_keys(&cluster);
-    cluster.nodes[other].thaw();
+    cluster.nodes[asked].thaw();
     assert!(took[KEYS - 1] >= Duration::from_millis(300), "nobody was hurt: {:?}", &took[KEYS - 20..]);
     assert_eq!(cluster.info(0, "hedged_reads"), before);
 }
@@ -82,11 +89,12 @@ fn reads_do_not_wait_for_a_home_that_stands_still() {
 /// The same through a node that is no home of the keys, and forwards its reads to one that stands still.
 #[test]
 fn forwarded_reads_do_not_wait_for_a_coordinator_that_stands_still() {
+    let _alone = alone();
     let cluster = Cluster::start(5, &[]);
     let abroad = |at: &usize| !cluster.homes(0, 0, &format!("far:{at}")).contains(&0);
     let keys: Vec<usize> = (0..).filter(abroad).take(200).collect();
     let mut connection = cluster.connect(0);
-    keys.iter().for_each(|at| drop(connection.done(&format!("SET far:{at} {at}"))));
+    keys.iter().for_each(|at| write(&mut connection, &format!("far:{at}"), *at));
     let mut read = || -> Vec<Duration> {
         let one = |at: &usize| {
             let begun = Instant::now();
@@ -112,6 +120,7 @@ fn forwarded_reads_do_not_wait_for_a_coordinator_that_stands_still() {
 /// it for dead. When the road is good again, it is asked again.
 #[test]
 fn a_slow_home_is_gone_round_and_not_declared_dead() {
+    let _alone = alone();
     let Some(network) = Network::new(3) else { return };
     let mut cluster = Cluster::prepared(3, &[], Some(network));
     let network = cluster.network.as_ref().expect("it was given one");

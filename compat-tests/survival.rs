@@ -5,6 +5,7 @@ pub mod load;
 mod refusals;
 
 use crate::harness::cluster::Cluster;
+use crate::harness::permits::alone;
 use load::Load;
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,7 @@ fn hold(cluster: &Cluster, name: &str, context: &str, mode: &str) {
 /// After a kill -9 with clients connected and in the middle of requests, the same ports are bound again at once.
 #[test]
 fn a_killed_node_binds_its_ports_again_at_once() {
+    let _alone = alone();
     let mut cluster = Cluster::start(3, &[]);
     for _ in 0..3 {
         let clients: Vec<_> = (0..20).map(|_| cluster.connect(0)).collect();

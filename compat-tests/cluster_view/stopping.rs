@@ -2,6 +2,7 @@
 
 use super::{is_listed, key_with};
 use crate::harness::cluster::Cluster;
+use crate::harness::permits::alone;
 use crate::harness::resp::Connection;
 use crate::harness::wait;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ fn until_dropped(cluster: &Cluster, dead: usize, since: Instant) -> Duration {
 /// A killed node is gone from every node's CLUSTER SLOTS within a second, and back once it is up again.
 #[test]
 fn a_killed_node_is_dropped_within_a_second() {
+    let _alone = alone();
     let mut cluster = Cluster::start(3, &[]);
     let since = Instant::now();
     cluster.nodes[2].kill9();
@@ -33,6 +35,7 @@ fn a_killed_node_is_dropped_within_a_second() {
 /// A node that hangs is dropped once it is suspected, well before it is held to be away; and listed again once it answers.
 #[test]
 fn a_silent_node_is_dropped_when_it_is_suspected() {
+    let _alone = alone();
     let cluster = Cluster::start(3, &[("suspicion-timeout-ms", "20000")]);
     let since = Instant::now();
     cluster.nodes[2].freeze();
