@@ -1,6 +1,7 @@
 //! Commands about the server and the cluster whose replies have shapes rather than fixed texts.
 
 use crate::harness::cluster::Cluster;
+use crate::harness::permits::alone;
 use crate::harness::resp::{Connection, Value};
 use crate::harness::table::check;
 use crate::harness::wait;
@@ -78,6 +79,17 @@ fn quit_closes() {
     let mut connection = cluster.connect(0);
     connection.write(b"QUIT\r\nPING\r\n").unwrap();
     assert_eq!(connection.rest().unwrap(), b"+OK\r\n");
+}
+
+/// Each face tells its own port, as a Redis that listened there alone would.
+#[test]
+fn info_names_the_port_that_is_asked() {
+    let cluster = Cluster::single(&[]);
+    let node = &cluster.nodes[0];
+    for (mut connection, port) in [(node.connect(), node.address.port()), (node.connect_view(), node.view.port())] {
+        let info = connection.done("INFO server").text();
+        assert!(info.contains(&format!("\r\ntcp_port:{port}\r\n")), "{info}");
+    }
 }
 
 /// INFO has the fields tools read, by sections, in Redis's form.
@@ -323,12 +335,15 @@ fn wait_counts_replicas_of_forwarded_writes() {
     for key in 0..12 {
         connection.done(&format!("SET key:{key} v"));
         assert_eq!(connection.run("WAIT 2 5000").integer(), 2, "key:{key}");
+        connection.done(&format!("EXPIRE key:{key} 1000"));
+        assert_eq!(connection.run("WAIT 2 5000").integer(), 2, "the expiry of key:{key}");
     }
 }
 
 /// WAIT keeps to its time, also when a home that would have to be asked hangs.
 #[test]
 fn wait_keeps_to_its_time() {
+    let _alone = alone();
     let cluster = Cluster::start(5, &[]);
     let mut connection = cluster.connect(0);
     for key in 0..24 {

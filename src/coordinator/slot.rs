@@ -4,7 +4,7 @@
 //! comes late is never taken for one to the write.
 
 use super::Coordinator;
-use crate::causality::{Context, Hlc, NodeTag};
+use crate::causality::{Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::{Answer, Refusal, Requests};
@@ -110,22 +110,37 @@ pub struct Evidence {
     pub context: Context,
     /// Where something was added.
     pub entry: Option<Entry>,
+    /// The siblings whose expiry was set, and when it had been set before: an expiry is not in the context.
+    pub expiries: Vec<(Dot, Hlc)>,
 }
 
 impl Evidence {
-    fn of(outcome: &Outcome) -> Option<Evidence> {
-        match outcome {
-            Outcome::Written(context) => Some(Evidence { context: context.clone(), entry: None }),
-            Outcome::Counted(counted) => {
-                Some(Evidence { context: counted.context.clone(), entry: Some(counted.entry) })
+    /// What an operation, if it is known, leaves behind where its outcome took effect.
+    fn of(operation: Option<&Operation>, outcome: &Outcome, now_ms: u64) -> Option<Evidence> {
+        let (context, entry) = match outcome {
+            Outcome::Written(context) => (context.clone(), None),
+            Outcome::Counted(counted) => (counted.context.clone(), Some(counted.entry)),
+            _ => return None,
+        };
+        let expiries = match operation.map(|operation| &operation.act) {
+            Some(Act::Expire { seen, .. }) => {
+                let live = seen.siblings.iter().filter(|sibling| sibling.is_live(now_ms));
+                live.map(|sibling| (sibling.dot, sibling.expiry.0)).collect()
             }
-            _ => None,
-        }
+            _ => Vec::new(),
+        };
+        Some(Evidence { context, entry, expiries })
     }
 
     /// Whether this copy holds it.
     pub fn is_in(&self, object: &Object) -> bool {
-        object.context.descends(&self.context) && self.entry.is_none_or(|entry| object.has_entry(&entry))
+        // A sibling that is not there has been replaced: the context is.
+        let is_set = |(dot, before): &(Dot, Hlc)| {
+            object.siblings.iter().find(|sibling| sibling.dot == *dot).is_none_or(|sibling| sibling.expiry.0 > *before)
+        };
+        object.context.descends(&self.context)
+            && self.entry.is_none_or(|entry| object.has_entry(&entry))
+            && self.expiries.iter().all(is_set)
     }
 }
 
@@ -387,8 +402,7 @@ impl Slot {
             desk.coordinator.replica.bury_dead(self.key.database(), object);
         }
         if let Run::Away { operation, written, w, .. } = &mut self.run {
-            *operation = None;
-            *written = Evidence::of(&outcome);
+            *written = Evidence::of(operation.take().as_ref(), &outcome, desk.coordinator.now_ms());
             // What failed is not waited for.
             if written.is_none() {
                 *w = 0;
@@ -510,7 +524,29 @@ fn put_failure(machine: &put::Put, own_error: Option<&str>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causality::Actor;
+    use crate::object::Sibling;
     use crate::quorum::Candidate;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_copy_holds_an_expiry_once_its_register_is_set_anew() {
+        let dot = Dot { hlc: Hlc(5), actor: Actor { node: NodeTag(1), birth: Hlc(1) } };
+        let mut before = Object::default();
+        before.overwrite(Sibling::new(dot, NodeTag(1), Some(Bytes::from_static(b"v")), None));
+        let mut after = before.clone();
+        after.expire(0, Hlc(6), Some(9_000));
+        let mut replaced = after.clone();
+        let later = Dot { hlc: Hlc(7), ..dot };
+        replaced.overwrite(Sibling::new(later, NodeTag(1), Some(Bytes::from_static(b"w")), None));
+        let act = Act::Expire { at: Some(9_000), seen: before.clone() };
+        let operation = Operation { key: StorageKey::new(0, b"key").unwrap(), act, r: None, w: None };
+        let outcome = Outcome::Written(after.context.clone());
+        let evidence = Evidence::of(Some(&operation), &outcome, 0).unwrap();
+        assert_eq!(before.context, after.context, "the context does not show it");
+        assert_eq!([&before, &after, &replaced].map(|object| evidence.is_in(object)), [false, true, true]);
+        assert!(!evidence.is_in(&Object::default()));
+    }
 
     #[test]
     fn only_a_store_that_surely_wrote_nothing_says_that_nothing_was_changed() {

@@ -31,7 +31,8 @@ pub(super) fn server(server: &Server, face: Face, out: &mut String) {
         "process_id": std::process::id(),
         "process_supervised": "no",
         "run_id": server.run_id,
-        "tcp_port": config.port,
+        // Of the face that is asked, as of a Redis that listens there alone.
+        "tcp_port": if face == Face::ClusterView { config.view_port().unwrap_or(config.port) } else { config.port },
         "cluster_port": config.cluster_port(),
         "server_time_usec": now_ms * 1000,
         "uptime_in_seconds": uptime_s,
