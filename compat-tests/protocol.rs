@@ -43,7 +43,7 @@ fn inline_commands() {
 /// compare what they hold all the time, which gives a replica a later write before it is asked for an earlier one.
 #[test]
 fn a_deep_pipeline_keeps_its_order() {
-    let cluster = Cluster::start(3, &[("exchange-interval-ms", "100")]);
+    let cluster = Cluster::start(3, &[("exchange-interval-ms", "100"), ("request-timeout-ms", "15000")]);
     let mut connection = cluster.connect(0);
     let mut bytes = Vec::new();
     for at in 0..PIPELINE / 2 {
