@@ -135,6 +135,25 @@ fn a_swap_takes_effect_between_the_commands_of_one_buffer() {
     }
 }
 
+/// A transaction goes on with the databases that it began with, whoever swaps them meanwhile.
+#[test]
+fn what_an_exec_has_begun_on_it_goes_on_with() {
+    let cluster = Cluster::start(3, &[("enable-debug-command", "yes")]);
+    mark(&cluster, 2);
+    let mut connection = cluster.connect(0);
+    for line in ["WATCH which", "MULTI", "GET which", "DEBUG SLEEP 3", "GET which", "SET which kept"] {
+        connection.done(line);
+    }
+    connection.send(&["EXEC"]).expect("the node reads");
+    let mut other = cluster.connect(0);
+    wait::until("it sleeps", SOON_SECONDS, || other.done("CLIENT LIST").text().contains("cmd=debug"));
+    assert_eq!(cluster.connect(1).run("SWAPDB 0 1").to_string(), "+OK");
+    assert_eq!(other.run("GET which").to_string(), "\"1\"", "others see it already");
+    assert_eq!(connection.receive().expect("a reply").to_string(), "[\"0\", +OK, \"0\", +OK]");
+    assert_eq!(connection.run("GET which").to_string(), "\"1\"");
+    assert_eq!(at(&cluster.nodes[2], 1).run("GET which").to_string(), "\"kept\"");
+}
+
 /// A watched key of a swapped database is touched, through any node, if there was or is anything under its name; also when it
 /// was swapped back. Another database's is not.
 #[test]
@@ -218,6 +237,32 @@ fn a_node_that_was_dead_or_dies_goes_by_the_swap() {
     cluster.nodes.iter_mut().for_each(Node::kill9);
     cluster.start_all();
     wait_for_order(&cluster, &[1, 2, 0]);
+}
+
+/// A node that can be reached and cannot save the swap: the error says that it is done here and will spread, and it does. Where
+/// it cannot be saved itself, nothing changes.
+#[test]
+fn a_node_that_cannot_save_the_swap_is_named() {
+    let cluster = Cluster::start(3, &[]);
+    mark(&cluster, 2);
+    // A folder in the place of its member list: no file can be renamed over it.
+    let (list, aside) = (cluster.nodes[2].dir.join("cluster"), cluster.nodes[2].dir.join("cluster-aside"));
+    std::fs::rename(&list, &aside).expect("the list can be moved");
+    std::fs::create_dir(&list).expect("a folder can be made");
+    let there = cluster.connect(0).run("SWAPDB 0 1");
+    assert!(
+        there.error().starts_with("NOQUORUM the swap is not complete: it is set and saved on this node"),
+        "{there}"
+    );
+    assert_eq!([0, 1, 2].map(|at| order(&cluster.nodes[at], 2)), [[1, 0], [1, 0], [0, 1]].map(|it| Some(it.to_vec())));
+    let here = cluster.connect(2).run("SWAPDB 0 1");
+    assert!(
+        here.error().starts_with("ERR nothing was swapped: ") && here.error().contains("nothing changed"),
+        "{here}"
+    );
+    std::fs::remove_dir(&list).expect("the folder can go");
+    std::fs::rename(&aside, &list).expect("the list can come back");
+    wait_for_order(&cluster, &[1, 0]);
 }
 
 /// Many at once at all nodes: every one answers OK and is in effect. Each swap makes an order even that was odd, and the
