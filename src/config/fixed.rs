@@ -16,133 +16,104 @@ pub struct Fact {
     pub why: &'static str,
 }
 
-/// The facts.
-pub const FIXED: &[Fact] = &[
-    Fact {
-        name: "databases",
-        value: "16",
-        why: "a database's index has one byte's place in each key, and a policy of its own",
-    },
-    Fact { name: "save", value: "", why: "there are no snapshots by time; the log holds everything" },
-    Fact {
-        name: "appendonly",
-        value: "yes",
-        why: "every write goes to the log before it is acknowledged; appendfsync says when that is synced",
-    },
-    Fact { name: "dbfilename", value: "", why: "there is no snapshot file" },
-    Fact { name: "maxmemory", value: "0", why: "values live on disk, so memory does not bound them" },
-    Fact { name: "maxmemory-policy", value: "noeviction", why: "nothing acknowledged is thrown away to make room" },
-    Fact { name: "cluster-enabled", value: "yes", why: "a node alone is a cluster of one" },
-    Fact { name: "notify-keyspace-events", value: "", why: "no keyspace events are published" },
-    Fact { name: "rdbchecksum", value: "no", why: "there are no snapshot files" },
-    Fact { name: "stop-writes-on-bgsave-error", value: "yes", why: "a disk that takes no writes has them refused" },
-    Fact { name: "appendfilename", value: "", why: "there is no append only file; the store is in dir" },
-    Fact { name: "appenddirname", value: "", why: "there is no append only file; the store is in dir" },
-    Fact { name: "maxmemory-clients", value: "0", why: "clients are bounded one by one: client-query-buffer-limit" },
-    Fact { name: "activedefrag", value: "no", why: "there is no fragmentation that could be repaired" },
-    Fact {
-        name: "replicaof",
-        value: "",
-        why: "every node is a master; nothing follows another node's stream of writes",
-    },
-    Fact { name: "slaveof", value: "", why: "every node is a master; nothing follows another node's stream of writes" },
-    Fact {
-        name: "masterauth",
-        value: "",
-        why: "every node is a master; nothing follows another node's stream of writes",
-    },
-    Fact {
-        name: "masteruser",
-        value: "",
-        why: "every node is a master; nothing follows another node's stream of writes",
-    },
-    Fact {
-        name: "min-replicas-to-write",
-        value: "0",
-        why: "W and DW say how many replicas must acknowledge a write: DYN.DATABASE",
-    },
-    Fact {
-        name: "min-slaves-to-write",
-        value: "0",
-        why: "W and DW say how many replicas must acknowledge a write: DYN.DATABASE",
-    },
-    Fact {
-        name: "replica-ignore-disk-write-errors",
-        value: "no",
-        why: "a replica that cannot write is no replica for that write",
-    },
-    Fact { name: "propagation-error-behavior", value: "ignore", why: "nothing is replicated as commands" },
-    Fact { name: "cluster-require-full-coverage", value: "no", why: "a node answers for whatever it can" },
-    Fact { name: "cluster-allow-reads-when-down", value: "yes", why: "a node answers for whatever it can" },
-    Fact { name: "cluster-allow-pubsubshard-when-down", value: "yes", why: "a node answers for whatever it can" },
-    Fact {
-        name: "cluster-replica-no-failover",
-        value: "yes",
-        why: "there are no replicas that could take over or move",
-    },
-    Fact { name: "cluster-slave-no-failover", value: "yes", why: "there are no replicas that could take over or move" },
-    Fact {
-        name: "cluster-allow-replica-migration",
-        value: "no",
-        why: "there are no replicas that could take over or move",
-    },
-    Fact { name: "cluster-config-file", value: "", why: "the members are kept in dir" },
-    Fact { name: "tls-port", value: "0", why: "clients are served without TLS; put a proxy in front" },
-    Fact { name: "tls-cluster", value: "no", why: "nodes talk without TLS, and prove that they know cluster-secret" },
-    Fact {
-        name: "tls-replication",
-        value: "no",
-        why: "nodes talk without TLS, and prove that they know cluster-secret",
-    },
-    Fact { name: "unixsocket", value: "", why: "clients come in by TCP" },
-    Fact { name: "unixsocketperm", value: "0", why: "clients come in by TCP" },
-    Fact { name: "protected-mode", value: "no", why: "bind says who can come in; nothing else is refused" },
-    Fact { name: "aclfile", value: "", why: "there are no users beside the default one" },
-    Fact { name: "acl-pubsub-default", value: "allchannels", why: "there are no users beside the default one" },
-    Fact {
-        name: "daemonize",
-        value: "no",
-        why: "the process stays in the foreground and leaves that to who starts it",
-    },
-    Fact {
-        name: "supervised",
-        value: "no",
-        why: "the process stays in the foreground and leaves that to who starts it",
-    },
-    Fact { name: "pidfile", value: "", why: "the process stays in the foreground and leaves that to who starts it" },
-    Fact {
-        name: "bind-source-addr",
-        value: "",
-        why: "the process stays in the foreground and leaves that to who starts it",
-    },
-    Fact {
-        name: "oom-score-adj",
-        value: "no",
-        why: "the process stays in the foreground and leaves that to who starts it",
-    },
-    Fact {
-        name: "socket-mark-id",
-        value: "0",
-        why: "the process stays in the foreground and leaves that to who starts it",
-    },
-    Fact { name: "logfile", value: "", why: "the log goes to standard error" },
-    Fact { name: "syslog-enabled", value: "no", why: "the log goes to standard error" },
-    Fact { name: "always-show-logo", value: "no", why: "the log goes to standard error" },
-    Fact { name: "crash-log-enabled", value: "no", why: "the log goes to standard error" },
-    Fact { name: "crash-memcheck-enabled", value: "no", why: "the log goes to standard error" },
-    Fact { name: "ignore-warnings", value: "", why: "the log goes to standard error" },
-    Fact { name: "set-proc-title", value: "no", why: "the process keeps the name it was started under" },
-    Fact { name: "proc-title-template", value: "", why: "the process keeps the name it was started under" },
-    Fact { name: "disable-thp", value: "no", why: "the system's settings and the allocator's are left as they are" },
-    Fact {
-        name: "jemalloc-bg-thread",
-        value: "no",
-        why: "the system's settings and the allocator's are left as they are",
-    },
-    Fact { name: "shutdown-timeout", value: "0", why: "a stop waits for nobody, and saves everything" },
-    Fact { name: "shutdown-on-sigint", value: "default", why: "a stop waits for nobody, and saves everything" },
-    Fact { name: "shutdown-on-sigterm", value: "default", why: "a stop waits for nobody, and saves everything" },
-    Fact { name: "sanitize-dump-payload", value: "yes", why: "what RESTORE is given is always checked" },
-    Fact { name: "enable-module-command", value: "no", why: "there are no modules" },
-    Fact { name: "enable-protected-configs", value: "no", why: "what only a start can change is never changed later" },
+/// Every fact.
+pub fn facts() -> impl Iterator<Item = Fact> {
+    let of = |&(why, facts): &Reason| facts.iter().map(move |&(name, value)| Fact { name, value, why });
+    BY_REASON.iter().flat_map(of)
+}
+
+/// The fact of this name, without regard to case.
+pub fn find(name: &str) -> Option<Fact> {
+    facts().find(|fact| fact.name.eq_ignore_ascii_case(name))
+}
+
+/// Why something is so, and the names and values of what is so for that reason.
+type Reason = (&'static str, &'static [(&'static str, &'static str)]);
+
+const BY_REASON: &[Reason] = &[
+    ("a database's index has one byte's place in each key, and a policy of its own", &[("databases", "16")]),
+    ("there are no snapshots by time; the log holds everything", &[("save", "")]),
+    (
+        "every write goes to the log before it is acknowledged; appendfsync says when that is synced",
+        &[("appendonly", "yes")],
+    ),
+    ("there is no snapshot file", &[("dbfilename", "")]),
+    ("values live on disk, so memory does not bound them", &[("maxmemory", "0")]),
+    ("nothing acknowledged is thrown away to make room", &[("maxmemory-policy", "noeviction")]),
+    ("a node alone is a cluster of one", &[("cluster-enabled", "yes")]),
+    ("no keyspace events are published", &[("notify-keyspace-events", "")]),
+    ("there are no snapshot files", &[("rdbchecksum", "no")]),
+    ("a disk that takes no writes has them refused", &[("stop-writes-on-bgsave-error", "yes")]),
+    ("there is no append only file; the store is in dir", &[("appendfilename", ""), ("appenddirname", "")]),
+    ("clients are bounded one by one: client-query-buffer-limit", &[("maxmemory-clients", "0")]),
+    ("there is no fragmentation that could be repaired", &[("activedefrag", "no")]),
+    (
+        "every node is a master; nothing follows another node's stream of writes",
+        &[("replicaof", ""), ("slaveof", ""), ("masterauth", ""), ("masteruser", "")],
+    ),
+    (
+        "W and DW say how many replicas must acknowledge a write: DYN.DATABASE",
+        &[("min-replicas-to-write", "0"), ("min-slaves-to-write", "0")],
+    ),
+    ("a replica that cannot write is no replica for that write", &[("replica-ignore-disk-write-errors", "no")]),
+    ("nothing is replicated as commands", &[("propagation-error-behavior", "ignore")]),
+    (
+        "a node answers for whatever it can",
+        &[
+            ("cluster-require-full-coverage", "no"),
+            ("cluster-allow-reads-when-down", "yes"),
+            ("cluster-allow-pubsubshard-when-down", "yes"),
+        ],
+    ),
+    (
+        "there are no replicas that could take over or move",
+        &[
+            ("cluster-replica-no-failover", "yes"),
+            ("cluster-slave-no-failover", "yes"),
+            ("cluster-allow-replica-migration", "no"),
+        ],
+    ),
+    ("the members are kept in dir", &[("cluster-config-file", "")]),
+    ("clients are served without TLS; put a proxy in front", &[("tls-port", "0")]),
+    (
+        "nodes talk without TLS, and prove that they know cluster-secret",
+        &[("tls-cluster", "no"), ("tls-replication", "no")],
+    ),
+    ("clients come in by TCP", &[("unixsocket", ""), ("unixsocketperm", "0")]),
+    ("bind says who can come in; nothing else is refused", &[("protected-mode", "no")]),
+    ("there are no users beside the default one", &[("aclfile", ""), ("acl-pubsub-default", "allchannels")]),
+    (
+        "the process stays in the foreground and leaves that to who starts it",
+        &[
+            ("daemonize", "no"),
+            ("supervised", "no"),
+            ("pidfile", ""),
+            ("bind-source-addr", ""),
+            ("oom-score-adj", "no"),
+            ("socket-mark-id", "0"),
+        ],
+    ),
+    (
+        "the log goes to standard error",
+        &[
+            ("logfile", ""),
+            ("syslog-enabled", "no"),
+            ("always-show-logo", "no"),
+            ("crash-log-enabled", "no"),
+            ("crash-memcheck-enabled", "no"),
+            ("ignore-warnings", ""),
+        ],
+    ),
+    ("the process keeps the name it was started under", &[("set-proc-title", "no"), ("proc-title-template", "")]),
+    (
+        "the system's settings and the allocator's are left as they are",
+        &[("disable-thp", "no"), ("jemalloc-bg-thread", "no")],
+    ),
+    (
+        "a stop waits for nobody, and saves everything",
+        &[("shutdown-timeout", "0"), ("shutdown-on-sigint", "default"), ("shutdown-on-sigterm", "default")],
+    ),
+    ("what RESTORE is given is always checked", &[("sanitize-dump-payload", "yes")]),
+    ("there are no modules", &[("enable-module-command", "no")]),
+    ("what only a start can change is never changed later", &[("enable-protected-configs", "no")]),
 ];

@@ -3,9 +3,8 @@
 //! Its flags are the table's names, so whatever the file can say a flag can say too. Redis's fixed facts may be stated
 //! (`--appendonly yes`), and what has no effect here may be set (`--hz 100`), but neither is advertised.
 
-use super::fixed::FIXED;
 use super::table::{SETTINGS, Setting};
-use super::{Config, ConfigError, inert};
+use super::{Config, ConfigError, fixed, inert};
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command};
@@ -62,7 +61,7 @@ fn command() -> Command {
         .value_name("N")
         .value_parser(clap::value_parser!(u16).range(1..=DEV_NODES_MAX))
         .help("Start a cluster of N nodes on this machine for trying out; Ctrl-C stops them all");
-    let fixed = FIXED.iter().map(|fact| fact.name).chain(inert::names());
+    let fixed = fixed::facts().map(|fact| fact.name).chain(inert::names());
     let fixed = fixed.map(|name| Arg::new(name).long(name).hide(true));
     Command::new("dynamis-server")
         .version(env!("CARGO_PKG_VERSION"))

@@ -10,7 +10,7 @@
 //! - Every text is parsed and held against its range before it is stored; a refusal changes nothing.
 //! - An unknown name is refused and the nearest known one is named; a mistyped key is never ignored.
 //! - What each value allows alone may contradict another: [`Config::check`] says which two, in one sentence.
-//! - Redis's facts that are no settings here ([`fixed::FIXED`]: `appendonly` is always yes) are answered by
+//! - Redis's facts that are no settings here ([`fixed`]: `appendonly` is always yes) are answered by
 //!   [`Config::get`]; stating them is allowed, changing them is not. Redis's settings of what does not exist here
 //!   ([`inert::INERT`]: `list-max-listpack-size`) may be set to anything Redis takes, without effect.
 //! - `[[database]]` tables only *seed a new cluster*: from then on a database's policy is replicated cluster state.
@@ -48,7 +48,6 @@ pub use output::{OutputLimit, OutputLimits};
 pub use table::Config;
 pub use value::{AppendFsync, Conflict, DebugCommand, LogLevel, PortChoice, StorageEngine};
 
-use fixed::FIXED;
 use table::{SETTINGS, Setting};
 
 /// How many databases (Redis's SELECT) there are: 0 to 15.
@@ -64,7 +63,7 @@ impl Config {
     /// Every name `CONFIG GET` answers: settings, fixed facts, and what has no effect.
     pub fn names() -> impl Iterator<Item = &'static str> {
         let own = SETTINGS.iter().map(|setting| setting.name);
-        own.chain(FIXED.iter().map(|fact| fact.name)).chain(inert::names())
+        own.chain(fixed::facts().map(|fact| fact.name)).chain(inert::names())
     }
 
     /// A setting's or fixed fact's value as `CONFIG GET` prints it (memory in bytes, yes or no). None: no such name.
@@ -76,7 +75,7 @@ impl Config {
         if let Some(inert) = inert::find(name) {
             return Some(self.inert.get(inert.name).map_or(inert.default, String::as_str).to_string());
         }
-        FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)).map(|fact| fact.value.to_string())
+        fixed::find(name).map(|fact| fact.value.to_string())
     }
 
     /// Parses `text`, checks its range and stores it, whether or not the setting may change while the node runs.
@@ -95,7 +94,7 @@ impl Config {
             };
             return Ok(());
         }
-        match FIXED.iter().find(|fact| fact.name.eq_ignore_ascii_case(name)) {
+        match fixed::find(name) {
             Some(fact) if fact.value.eq_ignore_ascii_case(text) => Ok(()),
             Some(fact) => Err(ConfigError::Fixed { name: fact.name, value: fact.value, why: fact.why }),
             None => Err(ConfigError::unknown(name)),
@@ -118,14 +117,14 @@ impl Config {
 
     /// Whether `CONFIG SET` may change it while the node runs. None: no such name.
     pub fn mutable(name: &str) -> Option<bool> {
-        let fixed = || FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name)).then_some(false);
+        let fixed = || fixed::find(name).map(|_| false);
         let inert = || inert::find(name).map(|_| true);
         setting(name).map(|setting| setting.mutable).or_else(inert).or_else(fixed)
     }
 
     /// Whether it is a fact that no configuration changes.
     pub fn is_fixed(name: &str) -> bool {
-        setting(name).is_none() && FIXED.iter().any(|fact| fact.name.eq_ignore_ascii_case(name))
+        setting(name).is_none() && fixed::find(name).is_some()
     }
 
     /// The bus port: `cluster-port`, or `port` + 10000 when that is 0.
@@ -173,7 +172,7 @@ fn setting(name: &str) -> Option<&'static Setting> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, ConfigError, FIXED, PortChoice, SETTINGS, inert};
+    use super::{Config, ConfigError, PortChoice, SETTINGS, fixed, inert};
 
     #[test]
     fn every_value_shown_can_be_set_and_is_shown_again() {
@@ -194,7 +193,7 @@ mod tests {
     #[test]
     fn names_are_unique_kebab_case_and_explained() {
         let mut names: Vec<_> = Config::names().collect();
-        let count = SETTINGS.len() + FIXED.len() + inert::names().count();
+        let count = SETTINGS.len() + fixed::facts().count() + inert::names().count();
         assert_eq!(names.len(), count);
         names.sort_unstable();
         names.dedup();
