@@ -41,7 +41,7 @@ fn faults_in_turn_and_together_lose_nothing() {
 
 /// The same with ever new seeds on one cluster, for as long as the environment says.
 #[test]
-#[ignore = "runs for minutes: compat-tests/soak-processes"]
+#[ignore = "it takes minutes, with new seeds each time: compat-tests/soak-processes"]
 fn soak() {
     let wish = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect(name));
     let until = Instant::now() + Duration::from_secs(60 * wish(SOAK_MINUTES, 10));

@@ -175,7 +175,7 @@ fn seeds_keep_every_promise() {
 
 /// What `compat-tests/soak --mutations` shows.
 #[test]
-#[ignore = "it takes minutes, and proves what every_broken_rule_is_noticed does"]
+#[ignore = "it takes minutes and shows what every_broken_rule_is_noticed proves: compat-tests/soak --mutations"]
 fn which_seeds_notice_each_broken_rule() {
     let from = variable("SIMULATION_FROM").unwrap_or(0);
     let count = variable("SIMULATION_SEEDS").unwrap_or(MUTATED_SEEDS);

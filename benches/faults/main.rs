@@ -19,7 +19,7 @@
 //! is down; how long comparing takes to make it whole, and how many bytes all nodes' comparisons cost in that time.
 
 #[path = "../../compat-tests/harness/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "shared with the tests, `cargo test --test compat`, which use the rest of it")]
 mod harness;
 mod load;
 
