@@ -17,8 +17,6 @@ pub type Operations = SmallVec<[Operation; 1]>;
 pub type Outcomes = SmallVec<[Outcome; 1]>;
 
 /// What a command does next.
-// Nearly every step is an Ask: boxing what makes it large would cost each of them an allocation.
-#[allow(clippy::large_enum_variant)]
 pub enum Step {
     /// It is done.
     Reply(Reply),
