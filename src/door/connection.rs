@@ -196,7 +196,7 @@ impl Connection {
         self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
         self.server.coordinator.writable().await;
         loop {
-            let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
+            let presence = Watched { stream: &self.stream, stop: &self.stop };
             let count = self.requests.len();
             let ran = batch::run(&self.server, &mut self.session, &mut self.requests, &presence).await;
             if !ran.is_here {
@@ -208,7 +208,7 @@ impl Connection {
             self.pace.replied(count, bytes);
             // None is left, but for those that a pause holds up.
             let Some(held) = self.requests.first() else { return Ok(()) };
-            let presence = Watched { stream: &self.stream, stop: self.stop.clone() };
+            let presence = Watched { stream: &self.stream, stop: &self.stop };
             if !batch::released(&self.server, &self.session, held, &presence).await {
                 return Err(Ended::Left);
             }
@@ -346,7 +346,8 @@ fn encoded(answers: &[Answer]) -> BytesMut {
 /// Looks whether the client is still there, without reading, and whether the node stops.
 struct Watched<'a> {
     stream: &'a TcpStream,
-    stop: watch::Receiver<bool>,
+    /// Cloned only by who waits: the count of receivers is shared by all connections.
+    stop: &'a watch::Receiver<bool>,
 }
 
 impl Presence for Watched<'_> {

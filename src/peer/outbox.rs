@@ -118,10 +118,15 @@ impl Outbox {
         }
     }
 
-    /// Waits while the load is above `load_max`, or until the outbox closes.
+    /// Whether the load is not above `load_max`.
+    pub fn has_room(&self) -> bool {
+        self.load() <= self.load_max
+    }
+
+    /// Waits until it [has room](Outbox::has_room), or closes.
     pub async fn room(&self) {
-        if self.load() > self.load_max {
-            self.wait_for(|outbox| outbox.load() <= outbox.load_max).await;
+        if !self.has_room() {
+            self.wait_for(Outbox::has_room).await;
         }
     }
 

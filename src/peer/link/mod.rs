@@ -200,6 +200,11 @@ impl Link {
         self.state.lock().outbox.as_ref().map_or(0, |outbox| outbox.load())
     }
 
+    /// Whether [`Link::writable`] would not wait.
+    pub fn is_writable(&self) -> bool {
+        self.state.lock().outbox.as_ref().is_none_or(|outbox| outbox.has_room())
+    }
+
     /// Back-pressure: waits while more than `Limits::queue_bytes` are unsent. Returns at once when the link is down.
     pub async fn writable(&self) {
         let outbox = self.state.lock().outbox.clone();
