@@ -10,11 +10,11 @@
 //!   same command were written), and nothing after it in the EXEC runs ([`NOT_RUN`]).
 //! - This holds at one coordinator, as everything that looks before it writes.
 
-use super::step::{Operations, Outcomes, Step, Then, Waiting};
+use super::step::{Operations, Step, Then};
 use crate::coordinator::Coordinator;
 use crate::coordinator::acks::AckLog;
 use crate::key::StorageKey;
-use crate::message::operation::{Act, Basis, Outcome};
+use crate::message::operation::{Act, Basis, Operation, Outcome};
 use crate::resp::reply::Reply;
 use crate::session::transaction::Seen;
 use std::sync::Arc;
@@ -79,48 +79,53 @@ impl Guard {
             return Step::Ask(operations, then);
         }
         let (coordinator, acks) = (coordinator.clone(), acks.clone());
-        let run: Waiting = Box::pin(async move { run(operations, then, lifted, &coordinator, &acks).await });
-        Step::Wait(run)
+        let ask = move |operations| {
+            let (coordinator, acks) = (coordinator.clone(), acks.clone());
+            async move { (coordinator.run(operations, &acks).await, coordinator.now_ms()) }
+        };
+        Step::Wait(Box::pin(run(operations, then, lifted, ask)))
     }
 }
 
-/// Runs a command to its end; a race ends it, too.
-async fn run(
+/// Runs a command to its end; a race ends it, too. `ask` gives the outcomes of operations, and the wall clock after them in
+/// Unix milliseconds.
+async fn run<F>(
     mut operations: Operations,
     mut then: Then,
     seen: Vec<Seen>,
-    coordinator: &Arc<Coordinator>,
-    acks: &AckLog,
-) -> Reply {
-    let mut first = true;
+    ask: impl Fn(Vec<Operation>) -> F + Send,
+) -> Reply
+where
+    F: Future<Output = (Vec<Outcome>, u64)> + Send,
+{
+    bind(&mut operations, &seen);
     loop {
-        if first {
-            bind(&mut operations, &seen);
-        }
         let keys: Vec<_> = operations.iter().map(|operation| operation.key.clone()).collect();
-        let outcomes: Outcomes = coordinator.run(operations.into_vec(), acks).await.into();
-        let now_ms = coordinator.now_ms();
-        let is_later = |(key, outcome): (&StorageKey, &Outcome)| match outcome {
-            Outcome::Raced => true,
-            Outcome::Got(object) => {
-                seen.iter().any(|seen| seen.key == *key && seen.mark.is_touched(key, object, now_ms))
-            }
-            _ => false,
-        };
+        let (outcomes, now_ms) = ask(operations.into_vec()).await;
         // A command that has changed something already goes on itself.
-        let goes_on = matches!(then, Then::Committed(_));
-        if !goes_on && keys.iter().zip(&outcomes).any(is_later) {
-            let wrote = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Written(_)));
-            return Reply::error(if wrote { TOUCHED_IN_PART } else { TOUCHED });
+        if !matches!(then, Then::Committed(_))
+            && let Some(touched) = touched(&keys, &outcomes, &seen, now_ms)
+        {
+            return Reply::error(touched);
         }
-        first = false;
-        match then.run(outcomes, now_ms) {
+        match then.run(outcomes.into(), now_ms) {
             Step::Ask(next, after) => (operations, then) = (next, after),
             Step::Reply(reply) => return reply,
             Step::Wait(waiting) => return waiting.await,
             Step::Start(start) => return start().await,
         }
     }
+}
+
+/// What to answer when the outcomes show that somebody was quicker.
+fn touched(keys: &[StorageKey], outcomes: &[Outcome], seen: &[Seen], now_ms: u64) -> Option<&'static str> {
+    let is_later = |(key, outcome): (&StorageKey, &Outcome)| match outcome {
+        Outcome::Raced => true,
+        Outcome::Got(object) => seen.iter().any(|seen| seen.key == *key && seen.mark.is_touched(key, object, now_ms)),
+        _ => false,
+    };
+    let wrote = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Written(_)));
+    keys.iter().zip(outcomes).any(is_later).then_some(if wrote { TOUCHED_IN_PART } else { TOUCHED })
 }
 
 /// Makes blind writes of the keys depend on what was seen.
@@ -138,12 +143,14 @@ fn bind(operations: &mut Operations, seen: &[Seen]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::Hlc;
+    use crate::causality::{Context, Hlc};
     use crate::command::arguments::target::put;
-    use crate::message::operation::Operation;
+    use crate::command::arguments::target::trial::one;
+    use crate::command::step::Outcomes;
     use crate::object::Object;
     use crate::object::mark::Mark;
     use bytes::Bytes;
+    use parking_lot::Mutex;
 
     fn seen(name: &str) -> Seen {
         let key = StorageKey::new(0, name.as_bytes()).unwrap();
@@ -182,5 +189,61 @@ mod tests {
         assert_eq!(guard.lift(&asks("a")).len(), 1);
         assert_eq!(guard.lift(&asks("a")).len(), 0);
         assert_eq!(guard.lift(&asks("b")).len(), 1);
+    }
+
+    /// What a command answers whose operations come to these outcomes, one round after the other, and what it asked for.
+    async fn answered(operations: Operations, then: Then, rounds: Vec<Vec<Outcome>>) -> (Reply, Vec<Vec<Operation>>) {
+        let (rounds, asked) = (Mutex::new(rounds.into_iter()), Mutex::new(Vec::new()));
+        let ask = |operations: Vec<Operation>| {
+            asked.lock().push(operations);
+            std::future::ready((rounds.lock().next().expect("a round"), 1))
+        };
+        let reply = run(operations, then, vec![seen("a")], ask).await;
+        (reply, asked.into_inner())
+    }
+
+    fn blind(name: &str) -> Operation {
+        operation(name, put(Some(Bytes::from_static(b"v")), None, Basis::Local))
+    }
+
+    fn written() -> Outcome {
+        Outcome::Written(Context::new())
+    }
+
+    #[tokio::test]
+    async fn who_was_quicker_ends_the_command_and_what_it_wrote_before_is_told() {
+        let ok = || Then::Plain(|_: Outcomes, _| Step::Reply(Reply::Ok));
+        let reply = |operations: &[&str], outcomes| {
+            let operations: Operations = operations.iter().map(|name| blind(name)).collect();
+            async move { answered(operations, ok(), vec![outcomes]).await.0 }
+        };
+        assert_eq!(reply(&["a"], vec![written()]).await, Reply::Ok);
+        assert_eq!(reply(&["a"], vec![Outcome::Raced]).await, Reply::error(TOUCHED));
+        assert_eq!(reply(&["a", "b"], vec![Outcome::Raced, written()]).await, Reply::error(TOUCHED_IN_PART));
+        assert!(is_touched(&reply(&["a", "b"], vec![written(), Outcome::Raced]).await));
+    }
+
+    #[tokio::test]
+    async fn what_is_read_of_a_guarded_key_must_be_as_it_was_and_of_others_need_not() {
+        let reply = |name: &str| {
+            let operations: Operations = [operation(name, Act::Get)].into_iter().collect();
+            let then = Then::Plain(|_: Outcomes, _| Step::Reply(Reply::Ok));
+            async move { answered(operations, then, vec![vec![Outcome::Got(one("w"))]]).await.0 }
+        };
+        assert_eq!(reply("a").await, Reply::error(TOUCHED));
+        assert_eq!(reply("b").await, Reply::Ok);
+    }
+
+    #[tokio::test]
+    async fn only_the_first_round_depends_on_what_exec_saw_and_who_has_changed_something_goes_on() {
+        let operations: Operations = [blind("a")].into_iter().collect();
+        let then = Then::Plain(|_, _| {
+            let raced = |outcomes: Outcomes, _| Step::Reply(Reply::Integer(outcomes.len() as i64));
+            Step::Ask([blind("a")].into_iter().collect(), Then::Committed(Box::new(raced)))
+        });
+        let (reply, asked) = answered(operations, then, vec![vec![written()], vec![Outcome::Raced]]).await;
+        assert_eq!(reply, Reply::Integer(1));
+        let bound = |operations: &Vec<Operation>| matches!(&operations[0].act, Act::Put(put) if matches!(put.basis, Basis::Seen(_)));
+        assert_eq!(asked.iter().map(bound).collect::<Vec<_>>(), [true, false]);
     }
 }

@@ -29,12 +29,15 @@ use super::step::Step;
 use super::{Asked, done, face};
 use crate::coordinator::Coordinator;
 use crate::coordinator::acks::AckLog;
-use crate::gossip::swaps::Places;
-use crate::message::operation::{Act, Operation};
+use crate::gossip::swaps::{Place, Places};
+use crate::key::StorageKey;
+use crate::message::operation::{Act, Operation, Outcome};
+use crate::object::Object;
 use crate::object::mark::Mark;
 use crate::resp::reply::Reply;
-use crate::session::Face;
+use crate::resp::request::Request;
 use crate::session::transaction::{Seen, WatchList, Watched};
+use crate::session::{Face, Session};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -93,30 +96,38 @@ pub fn watch(asked: &mut Asked, words: &[Bytes]) -> Step {
 
 /// `EXEC`: [`GO`], or why the queue is not run.
 pub fn exec(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    let Some(transaction) = &asked.session.transaction else { return done(Reply::error("ERR EXEC without MULTI")) };
+    let is_cluster_view = asked.session.face == Face::ClusterView;
+    let refuse = |queue: &[Request]| {
+        if is_cluster_view { face::refusal_of_all(&asked.server.notice(), queue) } else { None }
+    };
+    match to_compare(asked.session, refuse) {
+        Err(refusal) => done(refusal),
+        Ok(watched) if watched.is_empty() => done(GO),
+        Ok(watched) => {
+            let look = Look::of(asked);
+            Step::Wait(Box::pin(async move { look.compare(watched).await }))
+        }
+    }
+}
+
+/// The watched keys to be looked at before the queue is run; they are watched no longer, unless there is no transaction.
+/// `refuse` says why a queue is not run here.
+fn to_compare(session: &Session, refuse: impl Fn(&[Request]) -> Option<Reply>) -> Result<Vec<Watched>, Reply> {
+    let Some(transaction) = &session.transaction else { return Err(Reply::error("ERR EXEC without MULTI")) };
+    let unsure = session.watches.has_failed();
+    let watched = session.watches.take();
     if transaction.is_spoilt() {
-        asked.session.watches.take();
-        return done(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+        return Err(Reply::error("EXECABORT Transaction discarded because of previous errors."));
     }
-    if asked.session.face == Face::ClusterView
-        && let Some(refusal) = face::refusal_of_all(&asked.server.notice(), transaction.requests())
-    {
-        asked.session.end_transaction();
-        asked.session.watches.take();
-        return done(refusal);
+    if let Some(refusal) = refuse(transaction.requests()) {
+        return Err(refusal);
     }
-    let unsure = asked.session.watches.has_failed();
-    let watched = asked.session.watches.take();
     if unsure {
-        return done(Reply::error(
+        return Err(Reply::error(
             "EXECABORT Transaction discarded because a WATCH before it failed; nothing was changed; watch again",
         ));
     }
-    if watched.is_empty() {
-        return done(GO);
-    }
-    let look = Look::of(asked);
-    Step::Wait(Box::pin(async move { look.compare(watched).await }))
+    Ok(watched)
 }
 
 /// The look at watched keys: runs beside the session, while nothing else of the connection does.
@@ -147,20 +158,14 @@ impl Look {
         let floor = self.coordinator.replica().floor();
         let outcomes = self.coordinator.run(looks.clone(), &self.acks).await;
         let now_ms = self.coordinator.now_ms();
-        let mut watched = Vec::with_capacity(looks.len());
-        for (Operation { key, r, .. }, outcome) in looks.into_iter().zip(outcomes) {
-            match got(outcome) {
-                Ok(object) => {
-                    let mark = Mark::of(&key, &object, now_ms, floor);
-                    watched.push(Watched { key, index, place: self.places.of(index), r, mark });
-                }
-                Err(reply) => {
-                    self.watches.fail();
-                    return reply;
-                }
+        let mark = |key: &StorageKey, object: &Object| Mark::of(key, object, now_ms, floor);
+        match marks(looks, outcomes, (index, self.places.of(index)), mark) {
+            Ok(watched) => self.watches.add(watched),
+            Err(reply) => {
+                self.watches.fail();
+                return reply;
             }
         }
-        self.watches.add(watched);
         Reply::Ok
     }
 
@@ -170,22 +175,44 @@ impl Look {
         let get = |watched: &Watched| Operation { key: watched.key.clone(), act: Act::Get, r: watched.r, w: None };
         let outcomes = self.coordinator.run(watched.iter().map(get).collect(), &self.acks).await;
         let now_ms = self.coordinator.now_ms();
-        let (mut verdict, mut seen) = (GO, Vec::with_capacity(watched.len()));
-        for (Watched { key, mark, .. }, outcome) in watched.into_iter().zip(outcomes) {
-            match got(outcome) {
-                Ok(object) if mark.is_touched(&key, &object, now_ms) => verdict = Reply::NullArray,
-                Ok(object) => seen.push(Seen { key, mark, object }),
-                // One key known to be touched is enough to know that nothing is to run.
-                Err(_) if verdict == Reply::NullArray => {}
-                Err(Reply::Error(line)) => {
-                    verdict = Reply::error(format!(
-                        "EXECABORT Transaction discarded because a watched key could not be read: {line}"
-                    ));
-                }
-                Err(reply) => verdict = reply,
-            }
-        }
+        let (verdict, seen) = verdict(watched, outcomes, now_ms);
         self.watches.untouched(seen);
         verdict
     }
 }
+
+/// The marks of keys that were read under an index, which means this place, or the first failure. `mark` takes one.
+fn marks(
+    looks: Vec<Operation>,
+    outcomes: Vec<Outcome>,
+    (index, place): (u8, Place),
+    mark: impl Fn(&StorageKey, &Object) -> Mark,
+) -> Result<Vec<Watched>, Reply> {
+    let watched = |(Operation { key, r, .. }, outcome)| {
+        got(outcome).map(|object| Watched { mark: mark(&key, &object), key, index, place, r })
+    };
+    looks.into_iter().zip(outcomes).map(watched).collect()
+}
+
+/// What EXEC answers when its watched keys were read again at `now_ms`, and what it saw of those that are untouched.
+fn verdict(watched: Vec<Watched>, outcomes: Vec<Outcome>, now_ms: u64) -> (Reply, Vec<Seen>) {
+    let (mut verdict, mut seen) = (GO, Vec::with_capacity(watched.len()));
+    for (Watched { key, mark, .. }, outcome) in watched.into_iter().zip(outcomes) {
+        match got(outcome) {
+            Ok(object) if mark.is_touched(&key, &object, now_ms) => verdict = Reply::NullArray,
+            Ok(object) => seen.push(Seen { key, mark, object }),
+            // One key known to be touched is enough to know that nothing is to run.
+            Err(_) if verdict == Reply::NullArray => {}
+            Err(Reply::Error(line)) => {
+                verdict = Reply::error(format!(
+                    "EXECABORT Transaction discarded because a watched key could not be read: {line}"
+                ));
+            }
+            Err(reply) => verdict = reply,
+        }
+    }
+    (verdict, seen)
+}
+
+#[cfg(test)]
+mod tests;
