@@ -115,7 +115,7 @@ impl Replica {
             return None;
         }
         let floor = if self.knows_floors() { self.floor() } else { Hlc(u64::MAX) };
-        let is_sure = reading.of_home && (reading.floor > Hlc(0) || self.knows_floors());
+        let is_sure = reading.of_home && self.can_judge(reading.floor);
         let shown = reading.object.siblings.iter().map(|sibling| sibling.dot);
         Some(Doubts { floor, shown: shown.filter(|_| is_sure).collect() })
     }

@@ -156,13 +156,46 @@ fn a_home_whose_floor_rose_meanwhile_reads_again() {
     assert_eq!(try_add(&home, &[1], now, None).unwrap().numbers[0], Some(4));
 }
 
+/// A node that has lost copies does not know what was forgotten: of what R replicas hold together, it adds to nothing when a
+/// copy on loan may be in it.
+#[test]
+fn who_lost_copies_adds_to_no_sibling_that_may_be_on_loan() {
+    let fallback = replica();
+    fallback.floors_unknown();
+    let on_loan = Reading { floor: Hlc(0), ..shown_by_homes(&settled_counter(5)) };
+    let counted = try_add(&fallback, &[1], on_loan, Some(NodeTag(42))).unwrap();
+    assert!(counted.entry.sibling.hlc > Hlc(5), "it begins anew");
+    let fresh = replica_over(Arc::new(MemoryEngine::new()), Hlc(0));
+    fresh.floors_unknown();
+    let counted = try_add(&fresh, &[1], shown_by_homes(&settled_counter(5)), Some(NodeTag(42))).unwrap();
+    assert_eq!(counted.entry.sibling.hlc, Hlc(5), "homes alone have shown it");
+}
+
+#[test]
+fn a_tombstone_that_only_this_home_has_forgotten_holds_up_no_adding() {
+    let home = replica();
+    home.raise_floor(Hlc(100));
+    let mut deleted = settled_counter(4);
+    let actor = Actor { node: NodeTag(9), birth: Hlc(1) };
+    deleted.overwrite(Sibling::new(Dot { hlc: Hlc(5), actor }, NodeTag(9), None, None));
+    assert_eq!(try_add(&home, &[1], shown_by_homes(&deleted), None).unwrap().numbers[0], Some(1));
+}
+
 #[test]
 fn what_was_flushed_is_not_added_to() {
     let replica = replica();
     add(&replica, 3);
     let line = [(ME, replica.clock.last())].into_iter().collect();
+    let lines = [(0, line)].into_iter().collect();
     let before = read(&replica);
-    replica.draw_lines(&[(0, line)].into_iter().collect());
+    replica.draw_lines(&lines);
     assert_eq!(try_add(&replica, &[1], shown_by_homes(&before), None).unwrap().numbers[0], Some(1));
     assert_eq!(shown(&read(&replica)), "1");
+    let fresh = replica_over(Arc::new(MemoryEngine::new()), Hlc(0));
+    fresh.draw_lines(&lines);
+    assert_eq!(
+        try_add(&fresh, &[1], shown_by_homes(&before), None).unwrap().numbers[0],
+        Some(1),
+        "nor where it never was"
+    );
 }
