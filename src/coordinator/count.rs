@@ -1,43 +1,22 @@
 //! Counting the keys of a database: the sum of what the nodes keep count of.
 //!
-//! # Contract
-//! - Each partition is asked of R of those who keep it. Where all name one number, that is it.
-//! - Where they do not (a copy is on its way, or missing), the partition is walked through, as SCAN would, as long as not more
-//!   than [`WALKED_MAX`] keys are to be looked at in all. Beyond that the greatest number counts: a copy that is missing
-//!   hides no key.
+//! Contract: each partition is asked of R of those who keep it. Where they do not agree (a copy is on its way, or missing), it is
+//! walked through, as SCAN would, if [`crate::walk::tally`] says so: a copy that is missing hides no key.
 
 use super::Coordinator;
-use super::survey::{Question, policy, survey};
+use super::survey::{policy, slots, survey};
 use super::walk::Walk;
 use crate::membership::view::View;
 use crate::message::keys::{Count, read_counts};
 use crate::message::operation::Failure;
 use crate::walk::Position;
 use crate::walk::cover::{Cover, Stretch};
+use crate::walk::survey::Question;
+use crate::walk::tally::{Tally, add_up};
 use crate::world::spawn_blocking;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
-
-/// How many keys one count looks at because nodes disagree.
-const WALKED_MAX: u64 = 50_000;
-
-/// What the nodes asked about one stretch keep count of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    least: Option<u64>,
-    greatest: u64,
-}
-
-impl Tally {
-    fn add(&mut self, count: u64) {
-        self.least = Some(self.least.map_or(count, |least| least.min(count)));
-        self.greatest = self.greatest.max(count);
-    }
-
-    fn is_agreed(&self) -> bool {
-        self.least == Some(self.greatest)
-    }
-}
 
 impl Coordinator {
     /// How many live keys a database holds in the slots of `cover`, in the whole cluster. `r`: how many copies are asked;
@@ -45,9 +24,9 @@ impl Coordinator {
     pub async fn count(self: &Arc<Self>, database: u8, r: Option<u8>, cover: &Cover) -> Result<u64, Failure> {
         let view = self.view();
         let stretches: Vec<Stretch> = cover.ahead(&Position::token(0), view.ring.partitions()).collect();
-        let ask = |question: Question| {
-            let count = Count { database, slots: question.slots(&stretches) };
-            self.clone().count_of(view.clone(), question, count)
+        let ask = |question: Question, timeout| {
+            let count = Count { database, slots: slots(&question, &stretches) };
+            self.clone().count_of(view.clone(), question.node, count, timeout)
         };
         let deadline = Instant::now() + self.request_timeout();
         let answers = survey(&view, policy(&view, database, r), &stretches, deadline, ask).await?;
@@ -55,14 +34,10 @@ impl Coordinator {
         for (question, counts) in answers {
             question.stretches.iter().zip(counts).for_each(|(at, count)| tallies[*at].add(count));
         }
-        let (mut total, mut walked) = (0, 0);
-        for (tally, stretch) in tallies.iter().zip(stretches) {
-            total += if tally.is_agreed() || walked + tally.greatest > WALKED_MAX {
-                tally.greatest
-            } else {
-                walked += tally.greatest;
-                self.count_by_walking(database, r, stretch).await?
-            };
+        let sum = add_up(&tallies);
+        let mut total = sum.known;
+        for at in sum.to_walk {
+            total += self.count_by_walking(database, r, stretches[at]).await?;
         }
         Ok(total)
     }
@@ -76,10 +51,16 @@ impl Coordinator {
         Ok(live)
     }
 
-    async fn count_of(self: Arc<Self>, view: Arc<View>, question: Question, count: Count) -> Option<Vec<u64>> {
-        let Some(link) = &view.nodes[usize::from(question.node)].link else { return self.count_own(count).await };
+    async fn count_of(
+        self: Arc<Self>,
+        view: Arc<View>,
+        node: u16,
+        count: Count,
+        timeout: Duration,
+    ) -> Option<Vec<u64>> {
+        let Some(link) = &view.nodes[usize::from(node)].link else { return self.count_own(count).await };
         let runs = count.slots.len();
-        let answer = link.ask(count.into_body(), question.timeout).await.ok()?;
+        let answer = link.ask(count.into_body(), timeout).await.ok()?;
         read_counts(&answer, runs).ok().flatten()
     }
 

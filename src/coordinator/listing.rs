@@ -1,4 +1,4 @@
-//! All keys, the first few, or any one: walks that are gone to their end.
+//! All keys, or any one: walks that are gone to their end.
 
 use super::Coordinator;
 use super::walk::Walk;
@@ -18,6 +18,24 @@ const STEP_TRIES: u32 = 6;
 
 /// How many keys such a walk asks for at a time from then on.
 const KEYS_WHEN_SLOW: usize = 256;
+
+/// How much a walk asks for at a time, and how often it tries again.
+#[derive(Debug, Default)]
+struct Patience {
+    failed: u32,
+}
+
+impl Patience {
+    fn keys_max(&self) -> usize {
+        if self.failed == 0 { usize::MAX } else { KEYS_WHEN_SLOW }
+    }
+
+    /// A step failed; whether to try again. Whoever is slow may be quick enough with less.
+    fn allows_another(&mut self, failure: &Failure) -> bool {
+        self.failed += 1;
+        matches!(failure, Failure::ReadShort { .. }) && self.failed < STEP_TRIES
+    }
+}
 
 /// Says of a key whether it is wanted.
 pub type Wanted = dyn Fn(&[u8]) -> bool + Send + Sync;
@@ -39,17 +57,14 @@ impl Coordinator {
             let keep = keep.clone();
             walkers.spawn(async move {
                 let mut kept = Vec::new();
-                let mut tries = STEP_TRIES;
+                let mut patience = Patience::default();
                 while !walk.is_over() {
-                    let keys_max = if tries == STEP_TRIES { usize::MAX } else { KEYS_WHEN_SLOW };
-                    let told = match walk.step(keys_max).await {
+                    let told = match walk.step(patience.keys_max()).await {
                         Ok(told) => told,
-                        // Whoever is slow may be quick enough with less.
-                        Err(Failure::ReadShort { .. }) if tries > 1 => {
-                            tries -= 1;
-                            continue;
-                        }
-                        Err(failure) => return Err(failure),
+                        Err(failure) => match patience.allows_another(&failure) {
+                            true => continue,
+                            false => return Err(failure),
+                        },
                     };
                     let wanted = told.keys.iter().map(StorageKey::user_key).filter(|key| keep(key));
                     // Copied: a slice would hold on to all of its page.
@@ -62,24 +77,6 @@ impl Coordinator {
         while let Some(walked) = walkers.join_next().await {
             keys.append(&mut walked.map_err(|_| Failure::ReadShort { answered: 0, needed: 1 })??);
         }
-        Ok(keys)
-    }
-
-    /// The first keys of a database in the slots of `cover`, at most `limit`.
-    pub async fn first_keys(
-        self: &Arc<Self>,
-        database: u8,
-        r: Option<u8>,
-        cover: Cover,
-        limit: usize,
-    ) -> Result<Vec<Bytes>, Failure> {
-        let mut walk = Walk::new(self, database, r, cover, 0);
-        let mut keys = Vec::new();
-        while keys.len() < limit && !walk.is_over() {
-            let told = walk.step(limit - keys.len()).await?;
-            keys.extend(told.keys.iter().map(|key| Bytes::copy_from_slice(key.user_key())));
-        }
-        keys.truncate(limit);
         Ok(keys)
     }
 
@@ -110,5 +107,23 @@ impl Coordinator {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_that_is_not_answered_in_time_asks_for_less_a_few_times() {
+        let (mut patience, slow) = (Patience::default(), Failure::ReadShort { answered: 1, needed: 2 });
+        assert_eq!(patience.keys_max(), usize::MAX);
+        for _ in 1..STEP_TRIES {
+            assert!(patience.allows_another(&slow));
+            assert_eq!(patience.keys_max(), KEYS_WHEN_SLOW);
+        }
+        assert!(!patience.allows_another(&slow));
+        let gone = Failure::NoReplicas { reachable: 0, needed: 2 };
+        assert!(!Patience::default().allows_another(&gone), "that is known at once, and will be again");
     }
 }

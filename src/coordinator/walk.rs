@@ -9,7 +9,7 @@
 
 use super::Coordinator;
 use super::place::Forwarding;
-use super::survey::{Question, policy, survey};
+use super::survey::{policy, slots, survey};
 use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::keys::{KeysPage, KeysRequest};
@@ -18,8 +18,10 @@ use crate::walk::Position;
 use crate::walk::cover::{Cover, Stretch, joined};
 use crate::walk::list::PAGE_KEYS;
 use crate::walk::merge::{Found, Given, Merged, merge};
+use crate::walk::survey::Question;
 use crate::world::spawn_blocking;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many keys are read in one round when copies differ.
@@ -150,18 +152,24 @@ impl Coordinator {
         keys_max: u32,
     ) -> Result<Vec<Given>, Failure> {
         let deadline = Instant::now() + self.request_timeout();
-        let ask = |question: Question| {
-            let slots = joined(question.slots(&stretches).into_iter());
+        let ask = |question: Question, timeout| {
+            let slots = joined(slots(&question, &stretches).into_iter());
             let request = KeysRequest { database, from: from.as_bytes().clone(), keys_max, slots };
-            self.clone().page_of(view.clone(), question, request)
+            self.clone().page_of(view.clone(), question.node, request, timeout)
         };
         let answers = survey(view, policy(view, database, r), &stretches, deadline, ask).await?;
         Ok(answers.into_iter().map(|(question, page)| Given { page, lent: question.lent }).collect())
     }
 
-    async fn page_of(self: Arc<Self>, view: Arc<View>, question: Question, request: KeysRequest) -> Option<KeysPage> {
-        let Some(link) = &view.nodes[usize::from(question.node)].link else { return self.keys_own(request).await };
-        let answer = link.ask(request.into_body(), question.timeout).await.ok()?;
+    async fn page_of(
+        self: Arc<Self>,
+        view: Arc<View>,
+        node: u16,
+        request: KeysRequest,
+        timeout: Duration,
+    ) -> Option<KeysPage> {
+        let Some(link) = &view.nodes[usize::from(node)].link else { return self.keys_own(request).await };
+        let answer = link.ask(request.into_body(), timeout).await.ok()?;
         KeysPage::read(&answer).ok().flatten()
     }
 

@@ -21,6 +21,8 @@
 pub mod cover;
 pub mod list;
 pub mod merge;
+pub mod survey;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Walks over histories of real objects, held against merging everything by hand.
 
 use super::cover::Cover;
-use super::list::{Filling, PAGE_KEYS, TOKEN_BYTES, is_of};
+use super::list::{Filling, LOOKED_BYTES, PAGE_BYTES, PAGE_KEYS, TOKEN_BYTES, is_of};
 use super::merge::{Found, Given, Merged, merge};
 use super::*;
 use crate::key::{Partitions, Slots, StorageKey};
@@ -118,7 +118,8 @@ proptest! {
         from in 0u16..80,
         parts in 1u32..6,
     ) {
-        let runs = runs.into_iter().map(|(first, more)| Slots { first: first * 200, last: first * 200 + more * 150 });
+        // Some overlap, some are neighbours.
+        let runs = runs.into_iter().map(|(first, more)| Slots { first: first * 200, last: first * 200 + 49 + more * 150 });
         let runs: Vec<Slots> = runs.collect();
         let naive: BTreeSet<u16> = runs.iter().flat_map(|run| run.first..=run.last).collect();
         let cover = Cover::of(runs);
@@ -217,4 +218,24 @@ fn a_page_ends_between_tokens_and_only_if_it_must_among_the_keys_of_one() {
     let (end, keys) = fill(30_000, 200, 10);
     assert_eq!(keys, TOKEN_BYTES.div_ceil(30_000 + 11 + 29));
     assert_eq!(end.unwrap().as_token(), None);
+}
+
+#[test]
+fn a_page_ends_when_its_names_are_long_or_when_much_was_looked_through() {
+    let (mut filling, name) = (Filling::new(u32::MAX), "n".repeat(30_000));
+    let end = (0..100).find_map(|token| {
+        let key = key(token, 0, &name);
+        let end = filling.ends_before(key.as_bytes(), 0);
+        if end.is_none() {
+            filling.add(Listed { key, state: None });
+        }
+        end
+    });
+    let keys = PAGE_BYTES.div_ceil(30_000 + 11 + 29);
+    assert_eq!((end, filling.into_keys().len()), (Some(Position::token(keys as u64)), keys));
+
+    let mut filling = Filling::new(u32::MAX);
+    let record = LOOKED_BYTES / 16;
+    let end = (0..100).find_map(|token| filling.ends_before(key(token, 1, "").as_bytes(), record));
+    assert_eq!(end, Some(Position::token(16)), "though nothing was found");
 }
