@@ -165,6 +165,7 @@ mod tests {
         assert_eq!(outgoing.take(after_the_first, 100, &mut out), 0);
         assert_eq!(outgoing.load(), (1, 2 * (1 + ITEM_WEIGHT_BYTES)), "what is being written still counts");
         outgoing.written(weight);
+        assert_eq!(outgoing.load(), (1, 1 + ITEM_WEIGHT_BYTES));
         outgoing.leave(item(b'c', 1), &HARD);
         assert_eq!(outgoing.take(u64::MAX, 1, &mut out), 1 + ITEM_WEIGHT_BYTES, "at least one, and then no more");
         outgoing.take(u64::MAX, 100, &mut out);
@@ -185,6 +186,20 @@ mod tests {
         let outgoing = Outgoing::default();
         assert_eq!(outgoing.leave(item(b'a', 100_000), &unbounded), Left::First);
         assert!(!outgoing.is_overdue(&unbounded));
+    }
+
+    #[test]
+    fn who_took_everything_meanwhile_has_the_time_of_the_soft_limit_anew() {
+        let limit = OutputLimit { hard_bytes: 0, soft_bytes: 100, soft_s: 0 };
+        let outgoing = Outgoing::default();
+        for _ in 0..2 {
+            assert_eq!(outgoing.leave(item(b'a', 100), &limit), Left::First);
+            outgoing.written(outgoing.take(u64::MAX, 1000, &mut BytesMut::new()));
+        }
+        outgoing.leave(item(b'a', 100), &limit);
+        let start = Instant::now();
+        while start.elapsed().is_zero() {}
+        assert!(outgoing.is_overdue(&limit), "who takes nothing has not");
     }
 
     #[test]
