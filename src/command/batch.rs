@@ -70,7 +70,8 @@ pub async fn run<P: Presence + Sync>(
         slots[..asked].iter_mut().for_each(Slot::tell_in_cluster_words);
     }
     let took_us = laps.read();
-    count::count(server, &slots, took_us, &laps);
+    let tracks = server.config.load().latency_tracking;
+    count::count(&server.stats, tracks, &slots, took_us, &laps);
     record::keep(server, session, took_us, slot::ran(&slots[..asked], &slots, &done, &laps));
     if let Ended::Held(unit) = ended {
         // What is held up was asked for, and no child of an EXEC: its slot is its place among the requests.

@@ -229,4 +229,29 @@ mod tests {
             assert!(line.starts_with(told), "{line}");
         }
     }
+
+    /// What an EXEC answers whose commands are these and answered so.
+    fn exec(children: &[(&str, Option<Reply>)]) -> Option<Reply> {
+        let slot = |line: &str, reply| {
+            let request = Request { words: words(line).into() };
+            Slot { reply, ..Slot::of(&request, Protocol::Resp2, |_| None) }
+        };
+        let mut slots = vec![Slot { children: Some((1, children.len())), ..slot("exec", None) }];
+        slots.extend(children.iter().map(|(line, reply)| slot(line, reply.clone())));
+        let mut answers = answers(slots, 1);
+        assert!(answers.len() <= 1);
+        answers.pop().map(|answer| answer.reply)
+    }
+
+    #[test]
+    fn an_exec_answers_with_what_its_commands_answered_or_nil_if_somebody_was_quicker_than_its_first_write() {
+        let touched = || Some(Reply::error(guard::TOUCHED));
+        let (ok, value) = (|| Some(Reply::Ok), Reply::Bulk(Bytes::from_static(b"v")));
+        let whole = exec(&[("get a", Some(value.clone())), ("set a v", ok())]);
+        assert_eq!(whole, Some(Reply::Array(vec![value.clone(), Reply::Ok])));
+        assert_eq!(exec(&[("get a", Some(value.clone())), ("set a v", touched())]), Some(Reply::NullArray));
+        let late = exec(&[("set b v", ok()), ("set a v", touched())]);
+        assert_eq!(late, Some(Reply::Array(vec![Reply::Ok, Reply::error(guard::TOUCHED)])), "b was written");
+        assert_eq!(exec(&[("get a", Some(value)), ("set a v", None)]), None, "the client was gone before the end");
+    }
 }
