@@ -113,6 +113,13 @@ fn every_node_tells_every_key() {
     assert!(told == expected, "one scan at three nodes");
 }
 
+/// These are the keys of the database, by SCAN, KEYS and DBSIZE.
+fn assert_all_told(connection: &mut Connection, options: &str, expected: &BTreeSet<Key>, place: &str) {
+    assert!(scan(connection, options) == *expected, "SCAN {place}");
+    assert!(keys(connection, "*") == *expected, "KEYS {place}");
+    assert_eq!(dbsize(connection), expected.len(), "DBSIZE {place}");
+}
+
 /// Fewer nodes than partitions' homes, and nodes that are no home of most keys.
 #[test]
 fn a_node_that_keeps_few_of_the_keys_tells_them_all() {
@@ -127,9 +134,7 @@ fn a_node_that_keeps_few_of_the_keys_tells_them_all() {
         for at in 0..5 {
             let mut connection = cluster.connect(at);
             connection.done("SELECT 1");
-            assert!(scan(&mut connection, "COUNT 40") == expected, "{policy} at node {at}");
-            assert!(keys(&mut connection, "*") == expected, "{policy} at node {at}");
-            assert_eq!(dbsize(&mut connection), expected.len(), "{policy} at node {at}");
+            assert_all_told(&mut connection, "COUNT 40", &expected, &format!("{policy} at node {at}"));
         }
         writer.done("FLUSHDB SYNC");
     }
@@ -145,10 +150,7 @@ fn a_home_that_lacks_keys_does_not_hide_them() {
     set_all(&mut cluster.connect(1), &expected);
     cluster.set_policy(0, 0, "N 2 R 2 W 2");
     for at in 0..3 {
-        let mut connection = cluster.connect(at);
-        assert!(scan(&mut connection, "COUNT 25") == expected, "SCAN at node {at}");
-        assert!(keys(&mut connection, "*") == expected, "KEYS at node {at}");
-        assert_eq!(dbsize(&mut connection), expected.len(), "DBSIZE at node {at}");
+        assert_all_told(&mut cluster.connect(at), "COUNT 25", &expected, &format!("at node {at}"));
     }
 }
 
@@ -163,10 +165,7 @@ fn a_wiped_node_hides_nothing() {
     cluster.nodes[2].restart();
     cluster.wait_until_reachable(2, &[0, 1, 2]);
     for at in [2, 0, 1] {
-        let mut connection = cluster.connect(at);
-        assert!(scan(&mut connection, "COUNT 100") == expected, "SCAN at node {at}");
-        assert!(keys(&mut connection, "*") == expected, "KEYS at node {at}");
-        assert_eq!(dbsize(&mut connection), expected.len(), "DBSIZE at node {at}");
+        assert_all_told(&mut cluster.connect(at), "COUNT 100", &expected, &format!("at node {at}"));
     }
 }
 

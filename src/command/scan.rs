@@ -106,12 +106,7 @@ pub fn scan(asked: &mut Asked, words: &[Bytes]) -> Step {
     }
     let session = &asked.session;
     let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover(asked), cursor);
-    Step::Wait(Box::pin(async move {
-        match go_on(walk, &options).await {
-            Ok((cursor, keys)) => told(cursor, keys),
-            Err(failed) => failure::reply_to_read(failed),
-        }
-    }))
+    Step::Wait(Box::pin(async move { answer(go_on(walk, &options).await, |(cursor, keys)| told(cursor, keys)) }))
 }
 
 /// Walks on until there is enough to tell: where to go on, and the keys.
@@ -145,6 +140,11 @@ fn told(cursor: u64, keys: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::text(cursor.to_string()), Reply::Array(keys)])
 }
 
+/// What was found, or why nothing was.
+fn answer<T>(found: Result<T, Failure>, reply: impl FnOnce(T) -> Reply) -> Reply {
+    found.map_or_else(failure::reply_to_read, reply)
+}
+
 /// `KEYS pattern`
 pub fn keys(asked: &mut Asked, words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
@@ -152,10 +152,8 @@ pub fn keys(asked: &mut Asked, words: &[Bytes]) -> Step {
     let is_all = pattern == "*";
     let keep = Arc::new(move |key: &[u8]| is_all || glob::matches(&pattern, key, false));
     Step::Wait(Box::pin(async move {
-        match coordinator.keys(database, r, &cover, keep).await {
-            Ok(keys) => Reply::Array(keys.into_iter().map(Reply::Bulk).collect()),
-            Err(failed) => failure::reply_to_read(failed),
-        }
+        let keys = coordinator.keys(database, r, &cover, keep).await;
+        answer(keys, |keys| Reply::Array(keys.into_iter().map(Reply::Bulk).collect()))
     }))
 }
 
@@ -164,10 +162,7 @@ pub fn randomkey(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
     let (database, r) = (asked.session.stored(), asked.session.r);
     Step::Wait(Box::pin(async move {
-        match coordinator.random_key(database, r, &cover).await {
-            Ok(key) => key.map_or(Reply::Null, Reply::Bulk),
-            Err(failed) => failure::reply_to_read(failed),
-        }
+        answer(coordinator.random_key(database, r, &cover).await, |key| key.map_or(Reply::Null, Reply::Bulk))
     }))
 }
 
@@ -176,10 +171,8 @@ pub fn dbsize(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let (coordinator, cover) = (asked.server.coordinator.clone(), cover(asked));
     let (database, r) = (asked.session.stored(), asked.session.r);
     Step::Wait(Box::pin(async move {
-        match coordinator.count(database, r, &cover).await {
-            Ok(count) => Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
-            Err(failed) => failure::reply_to_read(failed),
-        }
+        let count = coordinator.count(database, r, &cover).await;
+        answer(count, |count| Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)))
     }))
 }
 

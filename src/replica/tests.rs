@@ -95,14 +95,20 @@ fn one_life_writes_a_key_under_one_name_and_an_unclean_stop_ends_it() {
     assert_eq!(put(&unclean, &value("d", Basis::Local)).unwrap().entries().len(), 2);
 }
 
-#[test]
-fn a_store_that_lost_a_batch_ends_all_names() {
+/// A replica that holds "a", and a write that its engine will refuse.
+fn about_to_lose() -> (Arc<MemoryEngine>, Arc<Replica>, Batch) {
     let engine = Arc::new(MemoryEngine::new());
     let replica = replica_over(engine.clone(), Hlc(0));
     put(&replica, &value("a", Basis::Local)).unwrap();
     engine.refuse_writes(true);
     let mut batch = Batch::new();
     replica.put(&mut batch, &key(), &value("lost", Basis::Local), Conflict::Siblings, None, wall_ms()).unwrap();
+    (engine, replica, batch)
+}
+
+#[test]
+fn a_store_that_lost_a_batch_ends_all_names() {
+    let (engine, replica, batch) = about_to_lose();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_err())));
     engine.refuse_writes(false);
     assert_eq!(values(&replica.read(&key()).unwrap()), ["a"]);
@@ -111,12 +117,7 @@ fn a_store_that_lost_a_batch_ends_all_names() {
 
 #[test]
 fn names_end_before_anyone_can_write_on_what_a_lost_batch_left() {
-    let engine = Arc::new(MemoryEngine::new());
-    let replica = replica_over(engine.clone(), Hlc(0));
-    put(&replica, &value("a", Basis::Local)).unwrap();
-    engine.refuse_writes(true);
-    let mut batch = Batch::new();
-    replica.put(&mut batch, &key(), &value("lost", Basis::Local), Conflict::Siblings, None, wall_ms()).unwrap();
+    let (engine, replica, batch) = about_to_lose();
     // The commit thread has taken the write back, and has not told the replica yet: the lost write may be on other nodes,
     // acknowledged, and the old name would cover it there.
     replica.store().submit(batch, false, Box::new(|result| assert!(result.is_err())));

@@ -9,6 +9,7 @@ use crate::command::{cluster, connection};
 const CHANGING: &[&str] = &["nondeterministic_output"];
 
 const CHANGES: u16 = ADMIN | STALE | NO_ASYNC_LOADING;
+const NODE: &[Argument] = &[string("node-id")];
 const SLOTS: &[Argument] = &[integer("slot").multiple()];
 const RUNS: &[Argument] = &[block("start-slot_end-slot", &[integer("start-slot"), integer("end-slot")]).multiple()];
 
@@ -18,12 +19,21 @@ const fn refused(name: &'static str, arity: i8, since: &'static str) -> Command 
         .help(since, "Refused: slots follow from the member list, and nodes join by their seeds.")
 }
 
+/// A subcommand that names the replicas of a node.
+const fn replicas(name: &'static str, since: &'static str) -> Command {
+    command(name, 3, ADMIN | STALE, Group::Cluster, cluster::replicas)
+        .tips(CHANGING)
+        .costs("O(N) in the number of nodes")
+        .help(since, "Lists the nodes that are replicas of a node and nothing else: none.")
+        .takes_arguments(NODE)
+}
+
 const SUBCOMMANDS: &[Command] = &[
     command("count-failure-reports", 3, ADMIN | STALE, Group::Cluster, cluster::count_failure_reports)
         .tips(CHANGING)
         .costs("O(N) in the number of nodes")
         .help("3.0.0", "Tells whether a node can be reached from here.")
-        .takes_arguments(&[string("node-id")]),
+        .takes_arguments(NODE),
     command("countkeysinslot", 3, STALE, Group::Cluster, cluster::countkeysinslot)
         .help("3.0.0", "Counts the keys of a slot that this node holds.")
         .takes_arguments(&[integer("slot")]),
@@ -50,23 +60,14 @@ const SUBCOMMANDS: &[Command] = &[
         .tips(CHANGING)
         .costs("O(N) in the number of nodes and partitions")
         .help("3.0.0", "Lists the nodes and the slots each answers for first."),
-    command("replicas", 3, ADMIN | STALE, Group::Cluster, cluster::replicas)
-        .tips(CHANGING)
-        .costs("O(N) in the number of nodes")
-        .help("5.0.0", "Lists the nodes that are replicas of a node and nothing else: none.")
-        .takes_arguments(&[string("node-id")]),
+    replicas("replicas", "5.0.0"),
     command("saveconfig", 2, CHANGES, Group::Cluster, cluster::saveconfig)
         .help("3.0.0", "Done already: the member list is always on disk."),
     command("shards", 2, STALE, Group::Cluster, cluster::shards)
         .tips(CHANGING)
         .costs("O(N) in the number of nodes and partitions")
         .help("7.0.0", "Lists the nodes with their slots and health."),
-    command("slaves", 3, ADMIN | STALE, Group::Cluster, cluster::replicas)
-        .tips(CHANGING)
-        .deprecated("5.0.0", "`CLUSTER REPLICAS`")
-        .costs("O(N) in the number of nodes")
-        .help("3.0.0", "Lists the nodes that are replicas of a node and nothing else: none.")
-        .takes_arguments(&[string("node-id")]),
+    replicas("slaves", "3.0.0").deprecated("5.0.0", "`CLUSTER REPLICAS`"),
     command("slots", 2, STALE, Group::Cluster, cluster::slots)
         .tips(CHANGING)
         .deprecated("7.0.0", "`CLUSTER SHARDS`")
@@ -83,13 +84,13 @@ const SUBCOMMANDS: &[Command] = &[
     )
     .optional()]),
     refused("flushslots", 2, "3.0.0"),
-    refused("forget", 3, "3.0.0").takes_arguments(&[string("node-id")]),
+    refused("forget", 3, "3.0.0").takes_arguments(NODE),
     refused("meet", -4, "3.0.0").takes_arguments(&[
         string("ip"),
         integer("port"),
         integer("cluster_bus_port").optional(),
     ]),
-    refused("replicate", 3, "3.0.0").takes_arguments(&[string("node-id")]),
+    refused("replicate", 3, "3.0.0").takes_arguments(NODE),
     command("reset", -2, ADMIN | STALE | NOSCRIPT, Group::Cluster, cluster::refused)
         .help("3.0.0", "Refused: slots follow from the member list, and nodes join by their seeds.")
         .takes_arguments(&[one_of("hard_soft", &[token("hard", "HARD"), token("soft", "SOFT")]).optional()]),
