@@ -2,29 +2,19 @@
 //!
 //! Sixteen is a pipeline's worth: what one client's read buffer sends to each peer in one frame.
 
+mod inputs;
+
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use dynamis::causality::{Actor, Dot, Hlc, NodeTag};
+use dynamis::causality::Hlc;
 use dynamis::key::StorageKey;
 use dynamis::message::data::{Answer, Requests, read_answers, read_requests};
 use dynamis::object::digest::Digest;
-use dynamis::object::{Object, Sibling};
 use dynamis::peer::frame::{FrameReader, Kind, encode_into};
+use inputs::{PIPELINE as KEYS, keys, plain};
 use std::hint::black_box;
 
-const KEYS: usize = 16;
 const FRAME_BYTES_MAX: usize = 1 << 20;
-
-fn keys() -> Vec<StorageKey> {
-    (0..KEYS).map(|n| StorageKey::new(0, format!("key:{n:012}").as_bytes()).expect("short")).collect()
-}
-
-fn object() -> Object {
-    let dot = Dot { hlc: Hlc(5), actor: Actor { node: NodeTag(1), birth: Hlc(1) } };
-    let mut object = Object::default();
-    object.overwrite(Sibling::new(dot, NodeTag(1), Some(Bytes::from(vec![b'v'; 100])), None));
-    object
-}
 
 fn writes(keys: &[StorageKey], object: &[u8]) -> Vec<u8> {
     let mut requests = Requests::default();
@@ -41,7 +31,7 @@ fn reads(keys: &[StorageKey]) -> Vec<u8> {
 fn requests(c: &mut Criterion) {
     let keys = keys();
     let mut object_bytes = Vec::new();
-    object().encode(&mut object_bytes);
+    plain().encode(&mut object_bytes);
     let mut group = c.benchmark_group("requests");
     group.throughput(Throughput::Elements(KEYS as u64));
     group.bench_function("pack writes", |bench| bench.iter(|| writes(black_box(&keys), &object_bytes)));
@@ -59,7 +49,7 @@ fn answers(c: &mut Criterion) {
     let mut group = c.benchmark_group("answers");
     group.throughput(Throughput::Elements(KEYS as u64));
     let cases =
-        [("applied", Answer::Applied { durable: false }), ("same", Answer::Same), ("object", Answer::Object(object()))];
+        [("applied", Answer::Applied { durable: false }), ("same", Answer::Same), ("object", Answer::Object(plain()))];
     for (name, answer) in cases {
         let pack = |answer: &Answer| {
             let mut out = Vec::new();
@@ -77,7 +67,7 @@ fn answers(c: &mut Criterion) {
 
 fn frames(c: &mut Criterion) {
     let mut object_bytes = Vec::new();
-    object().encode(&mut object_bytes);
+    plain().encode(&mut object_bytes);
     let payload = writes(&keys(), &object_bytes);
     let mut group = c.benchmark_group("frame");
     group.throughput(Throughput::Bytes(payload.len() as u64));

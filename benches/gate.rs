@@ -3,24 +3,21 @@
 //! The batches are those of a client that pipelines sixteen commands. The gate stays hand-written, and so do the
 //! replies, for as long as these numbers say that it is worth it.
 
+mod inputs;
+
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dynamis::resp::encode::Protocol;
 use dynamis::resp::gate::{Gate, Limits};
 use dynamis::resp::reply::Reply;
+use inputs::PIPELINE;
 use redis_protocol::resp2::decode::decode_bytes_mut;
 use redis_protocol::resp2::encode::extend_encode;
 use redis_protocol::resp2::types::BytesFrame;
 use std::hint::black_box;
 
-/// Commands in one read.
-const PIPELINE: usize = 16;
-
 fn requests(c: &mut Criterion) {
-    let value = "v".repeat(100);
-    let set = format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000042\r\n$100\r\n{value}\r\n").repeat(PIPELINE);
-    let get = "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n".repeat(PIPELINE);
-    for (name, stream) in [("set", set), ("get", get)] {
+    for (name, stream) in [("set", inputs::sets()), ("get", inputs::gets())] {
         let mut group = c.benchmark_group(format!("request/{name}"));
         group.throughput(Throughput::Elements(PIPELINE as u64));
         let fresh = || BytesMut::from(stream.as_str());

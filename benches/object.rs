@@ -3,36 +3,18 @@
 //! Two shapes: `plain` is what SET leaves, one value by one actor. `siblings` is a busy shopping cart: three nodes have
 //! written it, two values are waiting to be merged, one of them expires.
 
-use bytes::Bytes;
+mod inputs;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use dynamis::causality::{Actor, Context, Dot, Hlc, NodeTag};
-use dynamis::key::StorageKey;
+use dynamis::causality::{Context, Hlc};
 use dynamis::object::record::Record;
 use dynamis::object::{Object, Sibling};
 use dynamis::policy::Conflict;
+use inputs::{key, plain, sibling, siblings};
 use std::hint::black_box;
 
 /// Later than everything in the objects below.
 const LATER: u64 = 1000;
-
-fn sibling(node: u64, hlc: u64) -> Sibling {
-    let dot = Dot { hlc: Hlc(hlc), actor: Actor { node: NodeTag(node), birth: Hlc(1) } };
-    Sibling::new(dot, NodeTag(node), Some(Bytes::from(vec![b'v'; 100])), None)
-}
-
-fn plain() -> Object {
-    let mut object = Object::default();
-    object.overwrite(sibling(1, 5));
-    object
-}
-
-fn siblings() -> Object {
-    let mut object = plain();
-    object.overwrite(sibling(3, 7));
-    object.put(&Context::new(), sibling(2, 9), Conflict::Siblings);
-    object.siblings[0].expiry = (Hlc(10), Some(1 << 40));
-    object
-}
 
 fn shapes() -> [(&'static str, Object); 2] {
     [("plain", plain()), ("siblings", siblings())]
@@ -81,7 +63,7 @@ fn merges(c: &mut Criterion) {
 }
 
 fn bytes(c: &mut Criterion) {
-    let key = StorageKey::new(0, b"key:000000000042").expect("short");
+    let key = key();
     for (name, object) in shapes() {
         let record = Record { birth: Some(Hlc(1)), object };
         let encoded = record.encode();

@@ -1,25 +1,14 @@
 //! What counting costs: one GET and one SET from start to verdict, N=3 R=W=2, and what a dead home adds.
 
-use bytes::Bytes;
+mod inputs;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use dynamis::causality::{Actor, Dot, Hlc, NodeTag};
-use dynamis::key::StorageKey;
-use dynamis::object::{Object, Sibling};
+use dynamis::causality::Hlc;
+use dynamis::object::Object;
 use dynamis::policy::Conflict;
-use dynamis::quorum::{Candidate, Candidates, Verdict, get, put};
+use dynamis::quorum::{Verdict, get, put};
+use inputs::{candidates, key, plain};
 use std::hint::black_box;
-
-/// Three homes and two fallbacks; the home of index `down` is unreachable.
-fn candidates(down: Option<u16>) -> Candidates {
-    (0..5).map(|node| Candidate { node, home: node < 3, reachable: Some(node) != down }).collect()
-}
-
-fn object() -> Object {
-    let dot = Dot { hlc: Hlc(5), actor: Actor { node: NodeTag(1), birth: Hlc(1) } };
-    let mut object = Object::default();
-    object.overwrite(Sibling::new(dot, NodeTag(1), Some(Bytes::from(vec![b'v'; 100])), None));
-    object
-}
 
 fn puts(c: &mut Criterion) {
     let wanted = put::Wanted { n: 3, w: 2, dw: 0, sloppy: true };
@@ -39,8 +28,7 @@ fn puts(c: &mut Criterion) {
 
 fn gets(c: &mut Criterion) {
     let wanted = get::Wanted { n: 3, r: 2, sloppy: true, conflict: Conflict::Siblings, floor: Hlc(0) };
-    let key = StorageKey::new(0, b"key:000000000042").expect("short");
-    let held = object();
+    let (key, held) = (key(), plain());
     let own = held.digest(&key);
     for (name, down) in [("all agree", None), ("one home down", Some(1))] {
         c.bench_function(&format!("quorum/get/{name}"), |bench| {
