@@ -12,7 +12,7 @@ use super::step::Step;
 use super::{Asked, done, help_lines, table, text};
 use crate::resp::reply::Reply;
 use crate::session::Replies;
-use crate::session::clients::{Client, Facts, NO_TRANSACTION};
+use crate::session::client::{Client, Facts, NO_TRANSACTION};
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -7,7 +7,7 @@ use super::arguments::{integer, parse_integer};
 use super::step::Step;
 use super::{Asked, done};
 use crate::resp::reply::Reply;
-use crate::session::clients::Unblock;
+use crate::session::client::Unblock;
 use bytes::Bytes;
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::resp::gate::{Gate, Limits, ProtocolError};
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::session::Session;
-use crate::session::clients::Client;
+use crate::session::client::Client;
 use crate::world::net::{TcpStream, is_gone};
 use bytes::BytesMut;
 use std::io;

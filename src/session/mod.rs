@@ -7,22 +7,24 @@
 //!
 //! # Contract
 //! - A [`Session`] belongs to one connection task; nothing else reads or changes it, so it has no locks.
-//! - What other connections see or ask for goes through [`clients::Client`].
+//! - What other connections see or ask for goes through [`client::Client`].
 //! - [`Scope`] is what a plain command needs of the session to name its operations. It is copied when a command starts,
 //!   so a command that starts again later still speaks of the same database and quorums, whatever was swapped meanwhile.
 //!
 //! It refuses to know any command, and to do I/O.
 
-pub mod clients;
 pub mod outgoing;
-pub mod pause;
 pub mod subscriptions;
+pub mod client;
+pub mod clients;
+pub mod pause;
 pub mod transaction;
 
 use crate::coordinator::acks::AckLog;
 use crate::key::databases::Databases;
 use crate::resp::encode::Protocol;
-use clients::{Entry, NO_TRANSACTION};
+use client::NO_TRANSACTION;
+use clients::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use subscriptions::Counts;

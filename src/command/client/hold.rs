@@ -7,7 +7,7 @@ use crate::command::arguments::{integer, is, parse_integer};
 use crate::command::step::Step;
 use crate::command::{Asked, done};
 use crate::resp::reply::Reply;
-use crate::session::clients::Unblock;
+use crate::session::client::Unblock;
 use crate::session::pause::Held;
 use bytes::Bytes;
 use std::time::Duration;

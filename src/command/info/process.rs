@@ -5,7 +5,7 @@ use crate::command::memory::Memory;
 use crate::command::{DYNAMIS_VERSION, REDIS_VERSION, Server, process};
 use crate::key::DATABASES;
 use crate::session::Face;
-use crate::session::clients::Client;
+use crate::session::client::Client;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -8,7 +8,7 @@ use crate::coordinator::news::Newsroom;
 use crate::message::publish::{Names, Published, Subscribed, Survey};
 use crate::resp::encode::Protocol;
 use crate::resp::reply::Reply;
-use crate::session::clients::Client;
+use crate::session::client::Client;
 use crate::session::subscriptions::KINDS;
 use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, Weak};
