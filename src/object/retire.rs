@@ -7,7 +7,7 @@
 //! - Two homes that forget at different times hold the same values all the while.
 
 use super::{Object, Sibling};
-use crate::causality::{Actor, Hlc};
+use crate::causality::{Actor, Dot, Hlc};
 
 /// What may be forgotten.
 #[derive(Clone, Copy)]
@@ -84,6 +84,14 @@ impl Object {
         self.siblings.retain(|sibling| sibling.is_live(now_ms) || !is_forgotten(sibling, floor, held));
     }
 
+    /// Takes out the siblings that are wholly at or below the floor and `may` go: no other home holds them any more, and what
+    /// covered them here is lost. The context goes on covering them. Gives how many those are.
+    pub fn drop_settled(&mut self, floor: Hlc, may: impl Fn(&Dot) -> bool) -> usize {
+        let before = self.siblings.len();
+        self.siblings.retain(|sibling| sibling.highest() > floor || !may(&sibling.dot));
+        before - self.siblings.len()
+    }
+
     /// Whether [`Object::drop_forgotten`] would take any out.
     pub fn has_forgotten(&self, floor: Hlc, held: &Object) -> bool {
         self.siblings.iter().any(|sibling| is_forgotten(sibling, floor, held))
@@ -98,7 +106,7 @@ fn is_forgotten(sibling: &Sibling, floor: Hlc, held: &Object) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::{Dot, NodeTag};
+    use crate::causality::NodeTag;
     use crate::policy::Conflict;
     use bytes::Bytes;
 
@@ -113,6 +121,10 @@ mod tests {
 
     fn below(floor: u64) -> Below<'static> {
         Below { floor: Hlc(floor), drift_ms_max: 500, is_member: &|actor| actor.node.0 < 100, ids_from: Hlc(0) }
+    }
+
+    fn stamps(object: &Object) -> Vec<u64> {
+        object.siblings.iter().map(|sibling| sibling.dot.hlc.0).collect()
     }
 
     fn overwritten(writes: &[(u64, u64, Option<&'static str>)]) -> Object {
@@ -188,7 +200,26 @@ mod tests {
         old.put(&Default::default(), sibling(3, 30, Some("new")), Conflict::Siblings);
         assert!(old.has_forgotten(Hlc(10), &held) && !old.has_forgotten(Hlc(7), &held));
         assert_eq!(old.drop_forgotten(Hlc(10), &held), 1);
-        let left: Vec<_> = old.siblings.iter().map(|sibling| sibling.dot.hlc.0).collect();
-        assert_eq!(left, [5, 30]);
+        assert_eq!(stamps(&old), [5, 30]);
+    }
+
+    #[test]
+    fn what_is_settled_and_held_nowhere_else_goes_alone_and_stays_covered() {
+        let mut object = overwritten(&[(1, 5, Some("forgotten by all others"))]);
+        object.put(&Default::default(), sibling(2, 8, Some("held")), Conflict::Siblings);
+        object.put(&Default::default(), sibling(3, 30, Some("new")), Conflict::Siblings);
+        let may = |dot: &Dot| dot.hlc != Hlc(8);
+        assert_eq!(object.drop_settled(Hlc(4), may), 0);
+        assert_eq!(object.drop_settled(Hlc(10), may), 1);
+        assert_eq!(stamps(&object), [8, 30]);
+        assert!(object.context.covers(&Dot { hlc: Hlc(5), actor: actor(1) }));
+    }
+
+    #[test]
+    fn what_was_counted_since_keeps_a_sibling_that_nobody_else_holds() {
+        let mut object = overwritten(&[(1, 5, Some("1"))]);
+        object.siblings[0].increments.push((actor(2), Hlc(30), 1));
+        assert_eq!(object.drop_settled(Hlc(10), |_| true), 0);
+        assert_eq!(object.drop_settled(Hlc(30), |_| true), 1);
     }
 }

@@ -6,12 +6,13 @@
 //! - A write acknowledged W times lies on at least W−1 other homes, so N−W+1 others hold every one of them between them. A
 //!   partition is filled once that many have given all they hold; absence on any of them covers nothing. Homes that fill
 //!   up themselves give what they have and count only when *all* other homes have answered: there is no more to be had.
-//! - What lies here, is settled by the highest floor of those homes, and is held by no complete one of them, was forgotten by
-//!   them while what covered it here was lost: it goes ([`Replica::forget_settled`]), once all have answered. Until then it
-//!   can be neither trusted nor dropped, and the partition is not filled: it would be given to others as this node's own.
+//! - A sibling that lies here, is settled by the highest floor of those homes, and is held by no complete one of them, was
+//!   forgotten by them while what covered it here was lost: it goes ([`Replica::forget_settled`]), once all have answered.
+//!   Until then it can be neither trusted nor dropped, and the partition is not filled: it would be given to others as this
+//!   node's own. That they hold the *key* says nothing: the value that overwrote it does not tell once its context has shrunk.
 //! - Pages are bounded, asked one at a time, and asked again when a home is away; a partition done stays done.
 
-use crate::causality::Hlc;
+use crate::causality::{Dot, Hlc};
 use crate::key::{Partition, StorageKey};
 use crate::membership::Membership;
 use crate::membership::view::View;
@@ -27,6 +28,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use xxhash_rust::xxh3::Xxh3;
 
 /// How long a page may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,7 +83,7 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     let needed = view.policies.iter().map(|policy| usize::from(policy.n - policy.w) + 1).max().unwrap_or(1);
     let needed = needed.min(homes.len() - 1);
     let (mut answered, mut filling) = (0, 0);
-    let mut given = Given { keys: HashSet::new(), floor: replica.floor() };
+    let mut given = Given { siblings: HashSet::new(), floor: replica.floor() };
     for home in homes.iter().map(|home| usize::from(*home)).filter(|home| *home != view.me) {
         let link = view.nodes[home].link.as_ref().filter(|_| view.nodes[home].is_reachable());
         let Some(link) = link else { continue };
@@ -102,15 +104,18 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     Ok(())
 }
 
-/// What complete homes hold, as hashes of the keys.
+/// What complete homes hold, as hashes of the siblings, each with its key.
 struct Given {
-    keys: HashSet<u128>,
+    siblings: HashSet<u128>,
     /// The highest floor of all that were asked, and this node's, each from before that one looked.
     floor: Hlc,
 }
 
-fn hash(key: &StorageKey) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(key.as_bytes())
+fn hash(key: &StorageKey, dot: &Dot) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(key.as_bytes());
+    [dot.hlc.0, dot.actor.node.0, dot.actor.birth.0].iter().for_each(|word| hash.update(&word.to_le_bytes()));
+    hash.digest128()
 }
 
 /// Forgets what is left here of a settled past that all other homes have forgotten: the loss took what covered it.
@@ -130,18 +135,21 @@ async fn judge(
             let homes = view.ring.homes(partition, usize::from(view.policies[usize::from(key.database())].n));
             homes.len() > 1 && homes.iter().any(|home| usize::from(*home) == view.me)
         };
-        let may = |key: &StorageKey| is_shared(key) && !given.keys.contains(&hash(key));
+        let may = |key: &StorageKey, dot: &Dot| is_shared(key) && !given.siblings.contains(&hash(key, dot));
         let keys = forgetful.settled(&from, to.as_ref().map(|to| to.as_slice()), given.floor, &may);
         let keys = keys.map_err(|error| NotFilled::Storage(error.to_string()))?;
         match answered {
             Err(answered) if !keys.is_empty() => Err(NotFilled::Unjudged { keys: keys.len(), answered }),
-            _ => forgetful.forget_settled(keys, given.floor).map_err(|error| NotFilled::Storage(error.to_string())),
+            _ => {
+                let forgotten = forgetful.forget_settled(keys, given.floor, &may);
+                forgotten.map_err(|error| NotFilled::Storage(error.to_string()))
+            }
         }
     });
     let forgotten = judged.await.map_err(|error| NotFilled::Storage(error.to_string()))??;
     if forgotten > 0 {
         tracing::warn!(
-            keys = forgotten,
+            values = forgotten,
             "found here, settled long ago, and forgotten by all other homes: deleted or overwritten there"
         );
     }
@@ -179,26 +187,34 @@ async fn copy(
         replica.background.take(answer.len() as u64).await;
         after = page.objects.last().map(|(key, _)| key.clone());
         let more = page.more;
+        let objects = page.objects.into_iter().filter_map(|(key, object)| Some((key, Object::decode(&object).ok()?)));
+        let objects: Vec<(StorageKey, Object)> = objects.collect();
         if page.filling {
             copied = Copied::Filling;
         } else {
-            given.keys.extend(page.objects.iter().map(|(key, _)| hash(key)));
+            for (key, object) in &objects {
+                given.siblings.extend(object.siblings.iter().map(|sibling| hash(key, &sibling.dot)));
+            }
             if std::mem::take(&mut first) {
                 given.floor = given.floor.max(page.floor);
             }
         }
         let floor = if page.filling { Hlc(0) } else { floor };
-        store(replica, view, page, floor).await?;
+        store(replica, view, objects, floor).await?;
         if !more || after.is_none() {
             return Ok(copied);
         }
     }
 }
 
-async fn store(replica: &Arc<Replica>, view: &View, page: Page, floor: Hlc) -> Result<(), NotFilled> {
+async fn store(
+    replica: &Arc<Replica>,
+    view: &View,
+    objects: Vec<(StorageKey, Object)>,
+    floor: Hlc,
+) -> Result<(), NotFilled> {
     let mut batch = Batch::new();
-    for (key, object) in page.objects {
-        let Ok(object) = Object::decode(&object) else { continue };
+    for (key, object) in objects {
         let conflict = view.policies[usize::from(key.database())].conflict;
         match replica.merge(&mut batch, &key, object, floor, conflict, None) {
             // It stays where it is, at a home that fills up itself: the complete ones decide.

@@ -9,7 +9,7 @@
 //!   lock. With a record goes the actor under which this node wrote the key.
 
 use super::Replica;
-use crate::causality::Hlc;
+use crate::causality::{Dot, Hlc};
 use crate::key::{DATABASES, StorageKey};
 use crate::merkle::tree::{LEAF_BITS, Run};
 use crate::object::Object;
@@ -186,22 +186,21 @@ impl Replica {
         Ok(left)
     }
 
-    /// The keys in a range whose records are wholly settled below `floor`, of those that `may` go. Reads the disk.
+    /// The keys in a range with siblings that are settled below `floor` and `may` go. Reads the disk.
     pub fn settled(
         &self,
         from: &[u8],
         to: Option<&[u8]>,
         floor: Hlc,
-        may: &dyn Fn(&StorageKey) -> bool,
+        may: &dyn Fn(&StorageKey, &Dot) -> bool,
     ) -> Result<Vec<StorageKey>, StorageError> {
         self.store.settle()?;
         let mut keys = Vec::new();
         self.store.scan(Space::Objects, from, to, &mut |key, value| {
             let key = StorageKey::from_bytes(Bytes::copy_from_slice(key));
             let record = Record::decode(&Bytes::copy_from_slice(value));
-            if let (Some(key), Ok(record)) = (key, record)
-                && record.object.is_settled(floor)
-                && may(&key)
+            if let (Some(key), Ok(mut record)) = (key, record)
+                && record.object.drop_settled(floor, |dot| may(&key, dot)) > 0
             {
                 keys.push(key);
             }
@@ -210,22 +209,38 @@ impl Replica {
         Ok(keys)
     }
 
-    /// Deletes records that are wholly settled below `floor`, and forgotten by every other home. How many values there were.
-    pub fn forget_settled(&self, keys: Vec<StorageKey>, floor: Hlc) -> Result<u64, StorageError> {
+    /// Takes those siblings out of these records, forgotten by every other home; a record of which nothing unsettled is left
+    /// goes whole. How many siblings there were; they are gone from the disk when this returns.
+    pub fn forget_settled(
+        &self,
+        keys: Vec<StorageKey>,
+        floor: Hlc,
+        may: &dyn Fn(&StorageKey, &Dot) -> bool,
+    ) -> Result<u64, StorageError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
         let (mut batch, mut forgotten) = (Batch::making_room(), 0);
         for key in keys {
             forgotten += self.store.edit(&mut batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
-                let Some(Ok(record)) = old.as_ref().map(Record::decode) else { return (0, Edit::Keep) };
-                if !record.object.is_settled(floor) {
+                let Some(Ok(mut record)) = old.as_ref().map(Record::decode) else { return (0, Edit::Keep) };
+                let before = record.object.clone();
+                let dropped = record.object.drop_settled(floor, |dot| may(&key, dot));
+                if dropped == 0 {
                     return (0, Edit::Keep);
                 }
-                self.note_change(&key, &record.object, &Object::default());
-                (record.object.siblings.len() as u64, Edit::Remove)
+                let goes = record.object.siblings.is_empty() && record.object.is_settled(floor);
+                if goes {
+                    record.object = Object::default();
+                }
+                self.note_change(&key, &before, &record.object);
+                (dropped as u64, if goes { Edit::Remove } else { Edit::Put(record.encode()) })
             })?;
         }
         self.stats.resurrections_refused.fetch_add(forgotten, Ordering::Relaxed);
-        // Should the batch be lost, the next filling finds them again.
+        // Submits it. Once this node is filled up, nobody looks for them again: they must not come back with a crash.
         drop(batch);
+        self.store.sync()?;
         Ok(forgotten)
     }
 

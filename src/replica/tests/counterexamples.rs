@@ -4,6 +4,7 @@
 use super::settling::{merge, reap, sibling, with_floor, written};
 use super::{key, put, replica, replica_over, value, values};
 use crate::causality::{Actor, Context, Dot, Hlc, NodeTag};
+use crate::key::StorageKey;
 use crate::message::data::Refusal;
 use crate::message::operation::{Basis, Put};
 use crate::message::settling::{Report, Stage};
@@ -253,6 +254,28 @@ fn absence_covers_nothing() {
     assert_eq!(merge(&home, &good, home.floor(), None), Ok(()), "a peer that has settled as much still has it");
     assert_eq!(values(&held(&home)), ["x"]);
     assert_eq!(values(&Object::default().merge(good, Conflict::Siblings)), ["x"]);
+}
+
+#[test]
+fn what_a_loss_has_uncovered_goes_although_the_others_hold_the_key() {
+    // Five wrote x to y, each over the last; all of it is settled, and B has forgotten who wrote before y. A's disk silently
+    // loses everything after x.
+    let (a, b) = (with_floor(), with_floor());
+    merge(&a, &written([sibling(2, 50, Some("x"))]), a.floor(), None).unwrap();
+    let overwritten = (3..6).map(|node| sibling(node, 50 + node, Some("between")));
+    let all = [sibling(2, 50, Some("x"))].into_iter().chain(overwritten).chain([sibling(6, 80, Some("y"))]);
+    merge(&b, &written(all), b.floor(), None).unwrap();
+    assert_eq!(reap(&b, b.floor(), true).records, 1);
+    merge(&a, &held(&b), a.floor(), None).unwrap();
+    assert_eq!(values(&held(&a)), ["x", "y"], "nothing covers x any more");
+    let given = held(&b);
+    let may = |_: &StorageKey, dot: &Dot| !given.siblings.iter().any(|sibling| sibling.dot == *dot);
+    let keys = a.settled(&[], None, a.floor(), &may).unwrap();
+    assert_eq!(a.forget_settled(keys, a.floor(), &may).unwrap(), 1);
+    assert_eq!(values(&held(&a)), ["y"]);
+    // A is complete again: its copies are trusted.
+    merge(&b, &held(&a), a.floor_borne(), None).unwrap();
+    assert_eq!(values(&held(&b)), ["y"], "x stays overwritten");
 }
 
 #[test]

@@ -260,14 +260,27 @@ fn what_is_settled_and_held_by_nobody_else_goes_and_nothing_above_the_floor_does
     merge(&replica, &written([sibling(1, 90, Some("settled"))]), Hlc(0), None).unwrap_err();
     let young = written([sibling(1, FLOOR.0 + 5, Some("young"))]);
     merge(&replica, &young, FLOOR, None).unwrap();
-    let all = |floor| replica.settled(&[], None, floor, &|_| true).unwrap();
+    let all = |floor| replica.settled(&[], None, floor, &|_, _| true).unwrap();
     assert_eq!(all(FLOOR), []);
     // Another home's floor may be higher than the one here.
     let higher = Hlc(FLOOR.0 + 10);
     assert_eq!(all(higher), [key()]);
-    assert_eq!(replica.settled(&[], None, higher, &|_| false).unwrap(), [], "another home has it");
-    assert_eq!(replica.forget_settled(vec![key()], FLOOR).unwrap(), 0, "it has changed since");
+    assert_eq!(replica.settled(&[], None, higher, &|_, _| false).unwrap(), [], "another home has it");
+    let forget = |floor| replica.forget_settled(vec![key()], floor, &|_, _| true).unwrap();
+    assert_eq!(forget(FLOOR), 0, "it has changed since");
     assert!(lies_here(&replica));
-    assert_eq!(replica.forget_settled(vec![key()], higher).unwrap(), 1);
+    assert_eq!(forget(higher), 1);
     assert!(!lies_here(&replica));
+    assert_eq!(sums(&replica), (0, (0, 0), 0));
+}
+
+#[test]
+fn what_was_forgotten_for_others_does_not_come_back_with_a_crash() {
+    let engine = Arc::new(MemoryEngine::with_crashes());
+    let replica = replica_over(engine.clone(), Hlc(0));
+    merge(&replica, &written([sibling(1, 90, Some("settled"))]), FLOOR, None).unwrap();
+    replica.store().sync().unwrap();
+    assert_eq!(replica.forget_settled(vec![key()], FLOOR, &|_, _| true).unwrap(), 1);
+    engine.crash(0);
+    assert!(!lies_here(&replica_over(engine, Hlc(0))), "the loss is forgotten: nobody would look for it again");
 }
