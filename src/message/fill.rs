@@ -56,7 +56,7 @@ pub struct Page {
     pub more: bool,
     /// The sender's floor, from before it looked.
     pub floor: Hlc,
-    /// Keys and the bytes of their objects.
+    /// Keys and the bytes of their objects; none: a damaged record.
     pub objects: Vec<(StorageKey, Bytes)>,
 }
 

@@ -83,12 +83,15 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     let needed = view.policies.iter().map(|policy| usize::from(policy.n - policy.w) + 1).max().unwrap_or(1);
     let needed = needed.min(homes.len() - 1);
     let (mut answered, mut filling) = (0, 0);
-    let mut given = Given { siblings: HashSet::new(), floor: replica.floor() };
-    for home in homes.iter().map(|home| usize::from(*home)).filter(|home| *home != view.me) {
-        let link = view.nodes[home].link.as_ref().filter(|_| view.nodes[home].is_reachable());
-        let Some(link) = link else { continue };
+    let mut given = Given { floor: replica.floor(), ..Given::default() };
+    for home in homes.iter().copied().filter(|home| usize::from(*home) != view.me) {
+        let node = &view.nodes[usize::from(home)];
+        let Some(link) = node.link.as_ref().filter(|_| node.is_reachable()) else { continue };
         match copy(link, replica, &view, partition, &mut given).await? {
-            Copied::Whole => answered += 1,
+            Copied::Whole => {
+                answered += 1;
+                given.by.push(home);
+            }
             Copied::Filling => filling += 1,
             Copied::Broken => {}
         }
@@ -104,9 +107,15 @@ async fn fill(membership: &Membership, replica: &Arc<Replica>, partition: Partit
     Ok(())
 }
 
-/// What complete homes hold, as hashes of the siblings, each with its key.
+/// What complete homes hold.
+#[derive(Default)]
 struct Given {
+    /// Which homes those are.
+    by: Vec<u16>,
+    /// Hashes of the siblings, each with its key.
     siblings: HashSet<u128>,
+    /// Keys of damaged records: nobody knows what they held.
+    damaged: HashSet<StorageKey>,
     /// The highest floor of all that were asked, and this node's, each from before that one looked.
     floor: Hlc,
 }
@@ -130,12 +139,14 @@ async fn judge(
     let forgetful = replica.clone();
     let judged = spawn_blocking(move || {
         let (from, to) = view.ring.partitions().range(partition);
-        // Where there is no other home, absence elsewhere says nothing.
+        // Absence says something only at a complete home of the key itself; of some databases there are fewer homes.
         let is_shared = |key: &StorageKey| {
             let homes = view.ring.homes(partition, usize::from(view.policies[usize::from(key.database())].n));
-            homes.len() > 1 && homes.iter().any(|home| usize::from(*home) == view.me)
+            homes.iter().any(|home| usize::from(*home) == view.me) && homes.iter().any(|home| given.by.contains(home))
         };
-        let may = |key: &StorageKey, dot: &Dot| is_shared(key) && !given.siblings.contains(&hash(key, dot));
+        let is_known =
+            |key: &StorageKey, dot: &Dot| given.siblings.contains(&hash(key, dot)) || given.damaged.contains(key);
+        let may = |key: &StorageKey, dot: &Dot| is_shared(key) && !is_known(key, dot);
         let keys = forgetful.settled(&from, to.as_ref().map(|to| to.as_slice()), given.floor, &may);
         let keys = keys.map_err(|error| NotFilled::Storage(error.to_string()))?;
         match answered {
@@ -187,11 +198,17 @@ async fn copy(
         replica.background.take(answer.len() as u64).await;
         after = page.objects.last().map(|(key, _)| key.clone());
         let more = page.more;
-        let objects = page.objects.into_iter().filter_map(|(key, object)| Some((key, Object::decode(&object).ok()?)));
-        let objects: Vec<(StorageKey, Object)> = objects.collect();
+        let (mut objects, mut damaged) = (Vec::with_capacity(page.objects.len()), Vec::new());
+        for (key, object) in page.objects {
+            match Object::decode(&object) {
+                Ok(object) => objects.push((key, object)),
+                Err(_) => damaged.push(key),
+            }
+        }
         if page.filling {
             copied = Copied::Filling;
         } else {
+            given.damaged.extend(damaged);
             for (key, object) in &objects {
                 given.siblings.extend(object.siblings.iter().map(|sibling| hash(key, &sibling.dot)));
             }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 
 impl Replica {
-    /// The sound records from `from` (included) to `to` (excluded), until the page is full. Damaged ones are left out: the
-    /// other homes have them.
+    /// The records from `from` (included) to `to` (excluded), until the page is full. Of a damaged one only the key: the other
+    /// homes have it, but nobody may take it for forgotten.
     pub fn page(&self, from: &[u8], to: Option<&[u8]>) -> Result<Page, StorageError> {
         self.store.settle()?;
         let (mut page, mut bytes) = (Page { floor: self.floor(), ..Page::default() }, 0);
@@ -22,9 +22,10 @@ impl Replica {
             }
             let record = Bytes::copy_from_slice(value);
             let key = StorageKey::from_bytes(Bytes::copy_from_slice(key));
-            if let (Some(key), Ok(_)) = (key, Record::decode(&record)) {
+            if let Some(key) = key {
                 bytes += key.as_bytes().len() + record.len();
-                page.objects.push((key, object_bytes(&record)));
+                let object = Record::decode(&record).map_or(Bytes::new(), |_| object_bytes(&record));
+                page.objects.push((key, object));
             }
             ControlFlow::Continue(())
         })?;
