@@ -30,8 +30,9 @@ pub fn rewritten(text: &str, running: &Config) -> Result<String, ConfigError> {
 
 fn enter(document: &mut DocumentMut, name: &str, text: &str) {
     let mut value = match text.parse::<i64>() {
-        Ok(number) => Value::from(number),
-        Err(_) => Value::from(text),
+        // "007" may be a password: only what is printed the same is a number.
+        Ok(number) if number.to_string() == text => Value::from(number),
+        _ => Value::from(text),
     };
     match document.get_mut(name).and_then(Item::as_value_mut) {
         // The blanks before and the comment behind it stay.
@@ -77,6 +78,12 @@ mod tests {
         assert_eq!(rewritten("", &Config::default()).unwrap(), "");
         assert_eq!(rewritten("", &running(&[("maxclients", "7"), ("hz", "50")])).unwrap(), "maxclients = 7\n");
         assert_eq!(rewritten("maxclients = 7", &Config::default()).unwrap(), "maxclients = 10000\n");
+    }
+
+    #[test]
+    fn a_password_of_digits_keeps_them_all() {
+        let config = running(&[("requirepass", "007")]);
+        assert_eq!(file::parse(&rewritten("", &config).unwrap()), Ok(config));
     }
 
     #[test]
