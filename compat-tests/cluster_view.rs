@@ -266,9 +266,15 @@ fn cluster_subcommands_answer() {
         assert_eq!(cluster.connect(at).done(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).items().len(), 1);
     }
     let other = cluster.connect(1).done("CLUSTER MYID").text();
-    let links = connection.done("CLUSTER LINKS");
-    assert_eq!(links.items().len(), 2, "{links}");
-    assert!(links.items().iter().any(|link| link.field("node").text() == other), "{links}");
+    let links = wait::found("each node's link and ours are up", VIEW_SECONDS, || {
+        let links = connection.done("CLUSTER LINKS");
+        (links.items().len() == 4).then_some(links)
+    });
+    for direction in ["to", "from"] {
+        let is_the_other = |link: &&Value| link.field("node").text() == other;
+        let found = links.items().iter().filter(is_the_other).filter(|link| link.field("direction").text() == direction);
+        assert_eq!(found.count(), 1, "one link {direction} {other}: {links}");
+    }
     assert!(links.items().iter().all(|link| link.field("create-time").integer() > 1_700_000_000_000), "{links}");
     for (line, wanted) in [
         (format!("CLUSTER REPLICAS {other}"), "[]"),

@@ -63,24 +63,31 @@ pub fn shards(asked: &mut Asked, _words: &[Bytes]) -> Step {
     done(Reply::Encoded(asked.server.notice().shards(asked.session.protocol)))
 }
 
-/// `CLUSTER LINKS`: this node's links to the others, those that are up.
+/// `CLUSTER LINKS`: this node's links to the others and theirs to it, those that are up.
 pub fn links(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let view = asked.server.coordinator.view();
     let entry = |name: &str, value| (Reply::text(name), value);
     let number = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-    let up = view.nodes.iter().filter_map(|node| Some((node, node.link.as_ref().filter(|link| link.is_up())?)));
-    let links = up.map(|(node, link)| {
-        let queued_bytes = link.queued_bytes() as u64;
+    let described = |direction, node: &Node, since_ms, queued_bytes: usize| {
         Reply::Map(vec![
-            entry("direction", Reply::text("to")),
+            entry("direction", Reply::text(direction)),
             entry("node", Reply::text(node.id.to_string())),
-            entry("create-time", number(node.health.link_since_ms())),
+            entry("create-time", number(since_ms)),
             entry("events", Reply::text(if queued_bytes > 0 { "rw" } else { "r" })),
-            entry("send-buffer-allocated", number(queued_bytes)),
-            entry("send-buffer-used", number(queued_bytes)),
+            entry("send-buffer-allocated", number(queued_bytes as u64)),
+            entry("send-buffer-used", number(queued_bytes as u64)),
         ])
-    });
-    done(Reply::Array(links.collect()))
+    };
+    let mut links = Vec::new();
+    for (node, link) in view.nodes.iter().filter_map(|node| Some((node, node.link.as_ref()?))) {
+        if link.is_up() {
+            links.push(described("to", node, node.health.link_since_ms(), link.queued_bytes()));
+        }
+        if let Some(seated) = link.incoming() {
+            links.push(described("from", node, seated.since_ms, seated.unsent_bytes));
+        }
+    }
+    done(Reply::Array(links))
 }
 
 /// `CLUSTER REPLICAS node-id`: nobody is a replica and nothing else.

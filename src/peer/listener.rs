@@ -18,6 +18,7 @@ use super::outbox::{NotQueued, Outbox};
 use super::settings::{PeerSettings, PeerStats};
 use crate::causality::NodeId;
 use crate::world::net::{TcpListener, TcpStream};
+use crate::world::wall_ms;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ impl Hall {
             }
         }
         let (node, start_number, outbox) = (hello.node_id, hello.start_number, outbox.clone());
-        self.settings.seats.take(node, start_number);
+        self.settings.seats.take(node, start_number, number, outbox.clone(), wall_ms());
         guests.insert(number, Guest { node, start_number, outbox });
         Seat { hall: self, number }
     }
@@ -206,7 +207,7 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         if let Some(guest) = self.hall.guests.lock().remove(&self.number) {
             guest.outbox.close();
-            self.hall.settings.seats.leave(guest.node, guest.start_number);
+            self.hall.settings.seats.leave(guest.node, guest.start_number, self.number);
         }
     }
 }

@@ -105,6 +105,11 @@ impl Outbox {
         self.load.load(Ordering::Relaxed)
     }
 
+    /// Bytes that wait for the write under way to end.
+    pub fn unsent_bytes(&self) -> usize {
+        self.state.lock().queued_bytes
+    }
+
     /// Counts `bytes` towards the load until they are released.
     pub fn hold(&self, bytes: usize) {
         self.load.fetch_add(bytes, Ordering::Relaxed);

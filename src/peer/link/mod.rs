@@ -22,6 +22,7 @@
 use super::frame::{HEAD_BYTES, Kind, head};
 use super::handshake::Hello;
 use super::outbox::{NotQueued, Outbox};
+use super::seats::Seated;
 use super::settings::{PeerSettings, PeerStats};
 use crate::causality::NodeId;
 use bytes::Bytes;
@@ -203,6 +204,11 @@ impl Link {
     /// Whether [`Link::writable`] would not wait.
     pub fn is_writable(&self) -> bool {
         self.state.lock().outbox.as_ref().is_none_or(|outbox| outbox.has_room())
+    }
+
+    /// The connection that the peer has to this node, if it has one.
+    pub fn incoming(&self) -> Option<Seated> {
+        self.settings.seats.latest(self.peer)
     }
 
     /// Back-pressure: waits while more than `Limits::queue_bytes` are unsent. Returns at once when the link is down.
