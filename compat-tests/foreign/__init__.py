@@ -5,6 +5,7 @@ reason, and everything else must be answered right.
 
 - `source` brings a suite's source from the package source it is published in, and checks that it is the one we know.
 - `cluster` starts the nodes that are examined.
+- `examination` is what the suites have in common: a server for each file, and an end in bounded time.
 - `redis_suite` and `redis_py_suite` run a suite and tell what became of each of its tests.
 - `left_out` is the list of what is not asked for, and judges the rest.
 

@@ -1,16 +1,13 @@
 """redis-py's own tests, on its own client, in the way they have for a server that somebody else started."""
 
-import os
-import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
-from . import source
+from . import examination, source
 from .cluster import VIEW_ABOVE
+from .examination import NOT_A_TEST
 from .left_out import FAILED, IGNORED, PASSED, SKIPPED, Entry, Test
-from .redis_suite import NOT_A_TEST
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent / ".venv/bin/python"
@@ -26,10 +23,12 @@ PLAIN = {
     "test_encoding": 11,
     "test_cluster": 28,
 }
-CLUSTER = {"test_cluster": 0}
+# And how many by a cluster client, of so many nodes.
+CLUSTER = {"test_cluster": 275}
+CLUSTER_NODES = 3
 # Marks of tests that need other servers than one Redis, or a cluster of them.
 OTHER_SERVERS = ["redismod", "ssl", "replica", "cp_integration", "multidb_integration"]
-TEST_SECONDS, FILE_SECONDS = 30, 500
+TEST_SECONDS, FILE_SECONDS = 30, 300
 
 
 def sizes(files: list[str], clustered: bool) -> dict[str, int]:
@@ -38,45 +37,29 @@ def sizes(files: list[str], clustered: bool) -> dict[str, int]:
 
 
 def run(files: list[str], subject, entries: list[Entry], clustered: bool, at_once: int, only: list[str]) -> list[Test]:
-    """What became of every test. The subject is a context manager that gives each file a server of its own: its port, and what to
-    say if it ended."""
+    """What became of every test; the subject is as in `examination`."""
     folder = source.redis_py()
-
-    def run_file(file: str) -> list[Test]:
-        not_run = [entry.name for entry in entries if entry.file == file and not entry.runs]
-        with subject() as (port, ended):
-            tests = run_one(folder, file, port + (VIEW_ABOVE if clustered else 0), not_run, clustered, only)
-            if ended():
-                tests.append(Test(file, NOT_A_TEST, FAILED, ended()))
-        print(f"   {file}: {sum(test.fate == PASSED for test in tests)} passed, {sum(test.fate == FAILED for test in tests)} did not", flush=True)
-        return tests
-
-    with ThreadPoolExecutor(at_once) as pool:
-        return [test for tests in pool.map(run_file, files) for test in tests]
+    above = VIEW_ABOVE if clustered else 0
+    return examination.files(
+        files, subject, entries, at_once, lambda file, port, not_run: run_one(folder, file, port + above, not_run, clustered, only)
+    )
 
 
 def run_one(folder: Path, file: str, port: int, not_run: list[str], clustered: bool, only: list[str]) -> list[Test]:
     """One file on the server at a port."""
     marks = [*OTHER_SERVERS, "onlynoncluster" if clustered else "onlycluster"]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "DYNAMIS_SUITE_FACE": "cluster" if clustered else "plain"}
+    environment = {"PYTHONPATH": str(HERE), "DYNAMIS_SUITE_FACE": "cluster" if clustered else "plain"}
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = [str(PYTHON), "-m", "pytest", "-q", "-p", "pytest_plugin", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", "--tb=native"]
-        command += [f"--redis-url=redis://127.0.0.1:{port}/0", "--redis-cluster-nodes=3", f"--junitxml={report.name}"]
+        command += [f"--redis-url=redis://127.0.0.1:{port}/0", f"--redis-cluster-nodes={CLUSTER_NODES}", f"--junitxml={report.name}"]
         command += ["-m", " and ".join(f"not {mark}" for mark in marks)]
         command += [f"--deselect=tests/{file}.py::{name}" for name in not_run]
         command += ["-k", " or ".join(only)] if only else []
-        harness = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *command, f"tests/{file}.py"],
-            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )
-        try:
-            output, _ = harness.communicate(timeout=FILE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(harness.pid, 9)
-            output, _ = harness.communicate()
+        ended = examination.program([*command, f"tests/{file}.py"], folder, environment, FILE_SECONDS)
         tests = parse(file, Path(report.name).read_text()) + [Test(file, name, SKIPPED) for name in not_run]
-    if harness.returncode not in (0, 1):
-        tests.append(Test(file, NOT_A_TEST, FAILED, f"pytest ended with {harness.returncode}:\n" + output.decode(errors="replace")[-2000:]))
+    if ended.status not in (0, 1):
+        how = f"took more than {FILE_SECONDS} s" if ended.late else f"ended with {ended.status}"
+        tests.append(Test(file, NOT_A_TEST, FAILED, f"pytest {how}:\n{ended.output[-2000:]}"))
     return tests
 
 

@@ -1,13 +1,11 @@
 """Redis's own tests, driven by its own harness in the way it has for servers that somebody else started."""
 
-import os
 import re
-import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import source
+from . import examination, source
+from .examination import NOT_A_TEST
 from .left_out import FAILED, IGNORED, PASSED, SKIPPED, Entry, Test
 
 # How many tests of each file a real Redis 7.0.15 runs when it is tested in this way: the second where a single database is used.
@@ -38,7 +36,6 @@ FILES = {
 SILENT_SECONDS, FILE_SECONDS = 60, 400
 # Where the harness's two halves meet, for each file that runs at the same time.
 FIRST_MEETING_PORT = 18_000
-NOT_A_TEST = "what stands outside its tests"
 FATES = {"ok": PASSED, "err": FAILED, "skip": SKIPPED, "ignore": IGNORED}
 
 next_meeting = iter(range(FIRST_MEETING_PORT, FIRST_MEETING_PORT + 10_000, 100))
@@ -51,21 +48,11 @@ def sizes(files: list[str], single_database: bool) -> dict[str, int]:
 
 
 def run(files: list[str], subject, entries: list[Entry], single_database: bool, at_once: int, only: list[str]) -> list[Test]:
-    """What became of every test. The subject is a context manager that gives each file a server of its own: its port, and what to
-    say if it ended."""
+    """What became of every test; the subject is as in `examination`."""
     folder = source.redis()
-
-    def run_file(file: str) -> list[Test]:
-        skipped = [entry.name for entry in entries if entry.file == file and not entry.runs]
-        with subject() as (port, ended):
-            tests = run_one(folder, file, port, skipped, single_database, only)
-            if ended():
-                tests.append(Test(file, NOT_A_TEST, FAILED, ended()))
-        print(f"   {file}: {sum(test.fate == PASSED for test in tests)} passed, {sum(test.fate == FAILED for test in tests)} did not", flush=True)
-        return tests
-
-    with ThreadPoolExecutor(at_once) as pool:
-        return [test for tests in pool.map(run_file, files) for test in tests]
+    return examination.files(
+        files, subject, entries, at_once, lambda file, port, skipped: run_one(folder, file, port, skipped, single_database, only)
+    )
 
 
 def run_one(folder: Path, file: str, port: int, skipped: list[str], single_database: bool, only: list[str]) -> list[Test]:
@@ -74,25 +61,17 @@ def run_one(folder: Path, file: str, port: int, skipped: list[str], single_datab
         meets_at = next(next_meeting)
     command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(port), "--single", file]
     command += ["--ignore-encoding", "--ignore-digest", "--durable", "--timeout", str(SILENT_SECONDS), "--baseport", str(meets_at + 32)]
-    command += ["--singledb"] if single_database else []
+    # How long something took is not judged: the machine may be busy with something else.
+    command += ["--no-latency"] + (["--singledb"] if single_database else [])
     for name in skipped:
         # The harness searches where the list matches all of a name.
         pattern = f"/^(?:{name[1:-1]})$" if name.startswith("/") and name.endswith("/") else name
         command += ["--skiptest", pattern]
     for name in only:
         command += ["--only", name]
-    environment = {**os.environ, "TERM": "dumb"}
-    harness = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "--", *command],
-        cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    try:
-        output, _ = harness.communicate(timeout=FILE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(harness.pid, 9)
-        output, _ = harness.communicate()
-        output += f"\n[exception]: the file took more than {FILE_SECONDS} s".encode()
-    return parse(file, output.decode(errors="replace"))
+    ended = examination.program(command, folder, {"TERM": "dumb"}, FILE_SECONDS)
+    late = f"\n[exception]: the file took more than {FILE_SECONDS} s" if ended.late else ""
+    return parse(file, ended.output + late)
 
 
 def parse(file: str, output: str) -> list[Test]:
