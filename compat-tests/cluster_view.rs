@@ -272,7 +272,8 @@ fn cluster_subcommands_answer() {
     });
     for direction in ["to", "from"] {
         let is_the_other = |link: &&Value| link.field("node").text() == other;
-        let found = links.items().iter().filter(is_the_other).filter(|link| link.field("direction").text() == direction);
+        let found =
+            links.items().iter().filter(is_the_other).filter(|link| link.field("direction").text() == direction);
         assert_eq!(found.count(), 1, "one link {direction} {other}: {links}");
     }
     assert!(links.items().iter().all(|link| link.field("create-time").integer() > 1_700_000_000_000), "{links}");

@@ -35,7 +35,7 @@ fn scan(connection: &mut Connection, options: &str) -> BTreeSet<Key> {
         if next == "0" {
             return told;
         }
-        let number = |text: &str| text.parse::<u64>().expect("a cursor is an unsigned decimal");
+        let number = |text: &str| text.parse::<i64>().expect("a cursor has room for a sign: phpredis 5 reads one");
         assert!(number(&next) > number(&cursor), "cursors go on");
         cursor = next;
     }

@@ -3,7 +3,8 @@
 //! # Contract
 //! - They cover what [`cover`] says, the whole cluster on `port`, through whichever node; and read at R as GET does (the
 //!   session's, or the database's).
-//! - A cursor is a token ([`crate::walk`]), the same on every node: one SCAN can go on at another node.
+//! - A cursor is half a token ([`crate::walk`]), the same on every node: one SCAN can go on at another node. It stays below 2^63:
+//!   phpredis 5 reads a greater one as the greatest of signed numbers, and its SCAN would never come to an end.
 //! - SCAN is bounded: it ends after COUNT live keys or so, after ten times as many keys of any kind, or after [`STEPS_MAX`]
 //!   steps; it may have found nothing by then. What it had found when a step failed it answers; the next call says why.
 //! - KEYS answers everything at once, as Redis does, and holds it in memory until then.
@@ -105,17 +106,30 @@ pub fn scan(asked: &mut Asked, words: &[Bytes]) -> Step {
         return done(told(0, Vec::new()));
     }
     let session = &asked.session;
-    let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover(asked), cursor);
-    Step::Wait(Box::pin(async move { answer(go_on(walk, &options).await, |(cursor, keys)| told(cursor, keys)) }))
+    let from = token_of(cursor);
+    let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover(asked), from);
+    Step::Wait(Box::pin(async move { answer(go_on(walk, from, &options).await, |(cursor, keys)| told(cursor, keys)) }))
 }
 
-/// Walks on until there is enough to tell: where to go on, and the keys.
-async fn go_on(mut walk: Walk, options: &Options) -> Result<(u64, Vec<Reply>), Failure> {
+/// The token at which a cursor goes on.
+fn token_of(cursor: u64) -> u64 {
+    cursor.saturating_mul(2)
+}
+
+/// The cursor that goes on at a token or just before it, where the keys are then told twice; none if a SCAN that began at `from`
+/// would not have gone on at all.
+fn cursor_at(token: u64, from: u64) -> Option<u64> {
+    (token == 0 || token & !1 > from).then_some(token / 2)
+}
+
+/// Walks on from a token until there is enough to tell: where to go on, and the keys.
+async fn go_on(mut walk: Walk, from: u64, options: &Options) -> Result<(u64, Vec<Reply>), Failure> {
     let looked_max = options.count.saturating_mul(10).max(LOOKED_MIN);
     let (mut keys, mut live, mut looked, mut bytes, mut step) = (Vec::new(), 0, 0, 0, 0);
     loop {
         step += 1;
-        let before = walk.cursor().filter(|_| step > 1);
+        let cursor = |walk: &Walk| walk.cursor().and_then(|token| cursor_at(token, from));
+        let before = cursor(&walk).filter(|_| step > 1);
         match (walk.step(options.count.saturating_sub(live)).await, before) {
             (Ok(found), _) => {
                 live += found.keys.len();
@@ -130,7 +144,7 @@ async fn go_on(mut walk: Walk, options: &Options) -> Result<(u64, Vec<Reply>), F
         }
         let enough = live >= options.count || looked >= looked_max || bytes >= REPLY_BYTES || step >= STEPS_MAX;
         // The keys of one token are told together.
-        if let Some(cursor) = walk.cursor().filter(|_| enough || walk.is_over()) {
+        if let Some(cursor) = cursor(&walk).filter(|_| enough || walk.is_over()) {
             return Ok((cursor, keys));
         }
     }
@@ -204,6 +218,27 @@ mod tests {
         ] {
             assert_eq!(read_cursor(word), cursor, "{}", word.escape_ascii());
         }
+    }
+
+    #[test]
+    fn cursors_go_on_and_have_room_for_a_sign() {
+        for (token, from, cursor) in [
+            (0, 0, Some(0)),
+            (0, 8, Some(0)),
+            (10, 8, Some(5)),
+            (11, 8, Some(5)),
+            (9, 8, None),
+            (8, 8, None),
+            (1, 0, None),
+            (2, 0, Some(1)),
+            (u64::MAX, 0, Some(i64::MAX as u64)),
+        ] {
+            assert_eq!(cursor_at(token, from), cursor, "{token} from {from}");
+            if let Some(cursor) = cursor.filter(|cursor| *cursor > 0) {
+                assert!(token_of(cursor) > from && token_of(cursor) <= token);
+            }
+        }
+        assert_eq!([token_of(1 << 62), token_of(1 << 63), token_of(u64::MAX)], [1 << 63, u64::MAX, u64::MAX]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! anybody can go on from there, at any office.
 //!
 //! # Contract
-//! - Keys lie in the order of their tokens, on every node. A *cursor* is a token: everything before it has been told. It
+//! - Keys lie in the order of their tokens, on every node. A walk's *cursor* is a token: everything before it has been told. It
 //!   depends on nothing that changes: not on nodes, not on partitions' homes, not on what is written meanwhile.
 //! - The keys of one token are told together, so a cursor never parts them; nor is a cursor ever 0 on the way.
 //! - One office's list may end earlier than another's: only what all who were asked have told counts ([`merge`]).
