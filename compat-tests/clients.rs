@@ -1,9 +1,9 @@
-//! Real clients work unchanged: redis-cli, redis-benchmark, redis-py, node-redis, ioredis, and Rust's redis.
+//! Real clients work unchanged: redis-cli, redis-benchmark, redis-py, node-redis, ioredis, Rust's redis and fred, redis-rb, phpredis.
 
-use crate::harness::clients::{folder, node, node_with, older_python, python, redis_benchmark, redis_cli, ruby};
+use crate::harness::clients::{
+    folder, node, node_with, older_python, php, python, redis_benchmark, redis_cli, ruby, rust,
+};
 use crate::harness::cluster::Cluster;
-use redis::Commands;
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
@@ -70,9 +70,9 @@ fn redis_cli_s_own_loops_work() {
     assert!(latency.trim().split(' ').count() >= 4 && !latency.contains("ERR"), "{latency}");
 }
 
-/// The releases before: redis-py 7, node-redis 5, ioredis 5; and redis-rb.
+/// The releases before: redis-py 7, node-redis 5, ioredis 5.
 #[test]
-fn older_libraries_and_ruby_s_work() {
+fn older_libraries_work() {
     let cluster = Cluster::start(3, &[]);
     let addresses = addresses(&cluster);
     for protocol in ["2", "3"] {
@@ -83,7 +83,31 @@ fn older_libraries_and_ruby_s_work() {
     }
     node_with("ioredis-5", "ioredis.mjs", &with(&["single"], &addresses[..1]));
     node_with("ioredis-5", "ioredis.mjs", &with(&["cluster"], &addresses));
-    ruby("client.rb", &[&addresses[0]]);
+    for protocol in ["2", "3"] {
+        let everywhere = with(&[protocol], &addresses);
+        older_python("transactions.py", &everywhere);
+        older_python("listen.py", &everywhere);
+        node_with("redis-5", "node-redis-listen.mjs", &everywhere);
+        node_with("ioredis-5", "ioredis-listen.mjs", &everywhere);
+    }
+}
+
+/// redis-rb, one node and its cluster client.
+#[test]
+fn redis_rb_works() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    ruby("client.rb", &with(&["single"], &addresses[..1]));
+    ruby("client.rb", &with(&["cluster"], &addresses));
+}
+
+/// phpredis, one node and RedisCluster, and PHP's sessions on both.
+#[test]
+fn phpredis_works() {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    php("client.php", &with(&["single"], &addresses[..1]));
+    php("client.php", &with(&["cluster"], &addresses));
 }
 
 /// redis-cli --pipe, whose end marker is an ECHO of random bytes.
@@ -168,56 +192,24 @@ fn ioredis_works() {
     node("ioredis.mjs", &with(&["cluster"], &addresses));
 }
 
-/// Rust's redis, RESP2 and RESP3.
+/// Rust's redis and fred, RESP2 and RESP3, one node and their cluster clients.
 #[test]
-fn rust_redis_works() {
+fn rust_s_libraries_work() {
     let cluster = Cluster::start(3, &[]);
-    for (at, protocol) in ["", "?protocol=resp3"].iter().enumerate() {
-        let url = format!("redis://{}/0{protocol}", cluster.nodes[at].address);
-        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
-        drive(&mut connection, &format!("rust:{at}")).unwrap();
+    let addresses = addresses(&cluster);
+    for library in ["redis", "fred"] {
+        for protocol in ["2", "3"] {
+            rust(&with(&[library, "single", protocol], &addresses));
+            rust(&with(&[library, "cluster", protocol], &addresses));
+        }
     }
-}
-
-fn drive(connection: &mut redis::Connection, prefix: &str) -> redis::RedisResult<()> {
-    let key = |name: &str| format!("{prefix}:{name}");
-    let _: () = connection.set(key("a"), "1")?;
-    assert_eq!(connection.get::<_, Option<String>>(key("none"))?, None);
-    assert_eq!(connection.get::<_, i64>(key("a"))?, 1);
-    let _: () = connection.set_ex(key("b"), "2", 100)?;
-    assert!((99..=100).contains(&connection.ttl::<_, i64>(key("b"))?));
-    let _: () = connection.mset(&[(key("c"), "3"), (key("d"), "4")])?;
-    let values: Vec<Option<String>> = connection.mget(&[key("c"), key("d"), key("none")])?;
-    assert_eq!(values, [Some("3".to_owned()), Some("4".to_owned()), None]);
-    assert!(connection.expire::<_, bool>(key("c"), 50)?);
-    assert_eq!(connection.del::<_, i64>(&[key("c"), key("d"), key("none")])?, 2);
-    let mut pipe = redis::pipe();
-    for at in 0..100 {
-        pipe.set(key(&at.to_string()), at).ignore();
-    }
-    for at in 0..100 {
-        pipe.get(key(&at.to_string()));
-    }
-    assert_eq!(pipe.query::<Vec<i64>>(connection)?, (0..100).collect::<Vec<i64>>());
-    for value in ["one", "two"] {
-        redis::cmd("DYN.SET").arg(key("dyn")).arg(value).query::<String>(connection)?;
-    }
-    let (context, mut values): (String, Vec<String>) = redis::cmd("DYN.GET").arg(key("dyn")).query(connection)?;
-    values.sort();
-    assert_eq!(values, ["one", "two"]);
-    redis::cmd("DYN.SET").arg(key("dyn")).arg("merged").arg("CONTEXT").arg(context).query::<String>(connection)?;
-    let config: HashMap<String, String> = redis::cmd("CONFIG").arg("GET").arg("append*").query(connection)?;
-    assert_eq!(config["appendonly"], "yes");
-    let refused = redis::cmd("SETEX").arg("k").query::<()>(connection).expect_err("too few words");
-    assert!(refused.to_string().contains("wrong number of arguments"), "{refused}");
-    Ok(())
 }
 
 /// Runs a script that does its work, says "ready", and does it again; in between a node is killed, and every other one knows.
-fn through_a_death(interpreter: &str, script: &str, addresses: &[String], cluster: &mut Cluster, victim: usize) {
+fn through_a_death(interpreter: &str, script: &str, words: &[&str], cluster: &mut Cluster, victim: usize) {
     let mut script = Command::new(interpreter)
         .arg(folder().join("clients").join(script))
-        .args(addresses)
+        .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -248,7 +240,17 @@ fn python_here() -> String {
 fn a_cluster_client_survives_the_death_of_a_node() {
     let mut cluster = Cluster::start(3, &[]);
     let addresses = addresses(&cluster);
-    through_a_death(&python_here(), "failover.py", &addresses, &mut cluster, 1);
+    through_a_death(&python_here(), "failover.py", &with(&[], &addresses), &mut cluster, 1);
+}
+
+/// phpredis's RedisCluster and its sessions, and redis-rb's cluster client, likewise.
+#[test]
+fn php_s_and_ruby_s_cluster_clients_survive_the_death_of_a_node() {
+    for (interpreter, script) in [("php", "client.php"), ("ruby", "client.rb")] {
+        let mut cluster = Cluster::start(3, &[]);
+        let addresses = addresses(&cluster);
+        through_a_death(interpreter, script, &with(&["failover"], &addresses), &mut cluster, 1);
+    }
 }
 
 /// Django's cache and sessions, django-redis, Flask-Session, cachelib and dogpile.cache, unchanged, before and after a node dies
@@ -257,7 +259,7 @@ fn a_cluster_client_survives_the_death_of_a_node() {
 fn python_s_caches_and_session_stores_work() {
     let mut cluster = Cluster::start(3, &[]);
     let addresses = addresses(&cluster);
-    through_a_death(&python_here(), "applications.py", &addresses[..2], &mut cluster, 2);
+    through_a_death(&python_here(), "applications.py", &with(&[], &addresses[..2]), &mut cluster, 2);
 }
 
 /// keyv and connect-redis, likewise.
@@ -265,5 +267,5 @@ fn python_s_caches_and_session_stores_work() {
 fn node_s_caches_and_session_stores_work() {
     let mut cluster = Cluster::start(3, &[]);
     let addresses = addresses(&cluster);
-    through_a_death("node", "applications.mjs", &addresses[..1], &mut cluster, 2);
+    through_a_death("node", "applications.mjs", &with(&[], &addresses[..1]), &mut cluster, 2);
 }

@@ -7,20 +7,9 @@ code is the number of differences.
 import sys
 import time
 
-import redis
+from check import client, expect, finish
 
 protocol, addresses = int(sys.argv[1]), sys.argv[2:]
-wrong = []
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        wrong.append(f"{what}: expected {wanted!r}, got {got!r}")
-
-
-def client(address):
-    host, port = address.rsplit(":", 1)
-    return redis.Redis(host=host, port=int(port), protocol=protocol, decode_responses=True)
 
 
 def hear(listener, kind):
@@ -33,7 +22,7 @@ def hear(listener, kind):
     return None
 
 
-clients = [client(address) for address in addresses]
+clients = [client(address, protocol) for address in addresses]
 listeners = []
 for each in clients:
     listener = each.pubsub()
@@ -78,5 +67,4 @@ clients[0].get("py:slow")
 entries = clients[0].slowlog_get()
 clients[0].config_set("slowlog-log-slower-than", 10000)
 expect("slowlog", any(entry["command"] == b"GET py:slow" or entry["command"] == "GET py:slow" for entry in entries), True)
-print("\n".join(wrong) or "ok")
-sys.exit(min(len(wrong), 100))
+finish()

@@ -8,42 +8,18 @@ import sys
 import threading
 
 import redis
+from check import client, expect, finish, pipelined, refused
 
-protocol = int(sys.argv[1])
-addresses = [address.rsplit(":", 1) for address in sys.argv[2:]]
-wrong = []
-
-
-def client(at):
-    host, port = addresses[at % len(addresses)]
-    return redis.Redis(host=host, port=int(port), protocol=protocol, decode_responses=True)
+protocol, addresses = int(sys.argv[1]), sys.argv[2:]
 
 
-def expect(what, got, wanted):
-    if got != wanted:
-        wrong.append(f"{what}: expected {wanted!r}, got {got!r}")
-
-
-def refused(what, call, kind):
-    try:
-        got = call()
-    except kind:
-        return
-    except redis.RedisError as error:
-        wrong.append(f"{what}: expected {kind.__name__}, got {type(error).__name__} {error}")
-    else:
-        wrong.append(f"{what}: expected {kind.__name__}, got {got!r}")
+def node(at):
+    """A client of one of the nodes."""
+    return client(addresses[at % len(addresses)], protocol)
 
 
 def pipelines(r):
-    pipe = r.pipeline()
-    for at in range(500):
-        pipe.set(f"py:tx:{at}", at)
-    for at in range(500):
-        pipe.get(f"py:tx:{at}")
-    replies = pipe.execute()
-    expect("sets", replies[:500], [True] * 500)
-    expect("gets", replies[500:], [str(at) for at in range(500)])
+    pipelined(r.pipeline(), "py:tx")
     expect("an empty one", r.pipeline().execute(), [])
     replies = r.pipeline().set("py:tx:e", "v").execute_command("EXPIRE", "py:tx:e", "x").get("py:tx:e").execute(False)
     expect("an error in its place", [type(reply).__name__ for reply in replies], ["bool", "ResponseError", "str"])
@@ -72,7 +48,7 @@ def loops():
     """At one node one count for each round of each loop; nothing is promised for loops at several."""
 
     def count(at):
-        r = client(0)
+        r = node(0)
 
         def up(pipe):
             value = int(pipe.get("py:counted") or 0)
@@ -82,15 +58,14 @@ def loops():
         for _ in range(20):
             r.transaction(up, "py:counted")
 
-    client(0).delete("py:counted")
+    node(0).delete("py:counted")
     threads = [threading.Thread(target=count, args=(at,)) for at in range(4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    expect("what the loops counted", client(0).get("py:counted"), "80")
+    expect("what the loops counted", node(0).get("py:counted"), "80")
 
 
-pipelines(client(0))
-watches(client(0), client(1))
+pipelines(node(0))
+watches(node(0), node(1))
 loops()
-print("\n".join(wrong) or "ok")
-sys.exit(min(len(wrong), 100))
+finish()

@@ -1,21 +1,20 @@
-// The cluster clients of Node.js under load: view-load.mjs ioredis|node-redis host:port [host:port ...]
+// The cluster clients of Node.js under load: view-load.mjs ioredis[-5]|node-redis[-5] host:port [host:port ...]
 //
 // As view-load.py: four workers write and read keys in turn until a line comes on standard input. Prints "ready" once every
 // key was written, and at the end how many operations ran, how long there was no success at most, and every failure.
-
-import { Cluster } from 'ioredis';
-import { createCluster } from 'redis';
 
 const [library, ...addresses] = process.argv.slice(2);
 const place = (address) => ({ host: address.split(':')[0], port: Number(address.split(':')[1]) });
 
 async function connect() {
-  if (library === 'ioredis') {
+  if (library.startsWith('ioredis')) {
+    const { Cluster } = await import(library);
     const client = new Cluster(addresses.map(place));
     client.on('error', () => {});
     await new Promise((resolve) => client.once('ready', resolve));
     return client;
   }
+  const { createCluster } = await import(library.replace('node-', ''));
   const client = createCluster({ rootNodes: addresses.map((address) => ({ url: `redis://${address}` })) });
   client.on('error', () => {});
   await client.connect();

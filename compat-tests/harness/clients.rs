@@ -89,6 +89,23 @@ pub fn ruby(script: &str, arguments: &[&str]) {
     script_of("ruby", script, arguments);
 }
 
+/// Runs one of our scripts in PHP; it must end well.
+pub fn php(script: &str, arguments: &[&str]) {
+    script_of("php", script, arguments);
+}
+
+/// The program that drives Rust's libraries, a package of its own.
+pub fn rust_clients() -> PathBuf {
+    let program = folder().join("clients/rust/target/debug/dynamis-compat-clients");
+    assert!(program.exists(), "{} is missing; compat-tests/run builds it", program.display());
+    program
+}
+
+/// Runs the program that drives Rust's libraries; it must end well.
+pub fn rust(arguments: &[&str]) {
+    run(&rust_clients().to_string_lossy(), arguments).expect_well(&arguments.join(" "));
+}
+
 fn path_of(script: &str) -> String {
     folder().join("clients").join(script).to_string_lossy().into_owned()
 }
