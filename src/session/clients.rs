@@ -51,9 +51,9 @@ impl Clients {
         Some(Entry { client, clients: self.clone() })
     }
 
-    /// Everyone here, by id.
+    /// Everyone here, by id. Who was shown out is gone, as in Redis, though its task may have to be told yet.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        self.open.lock().values().cloned().collect()
+        self.open.lock().values().filter(|client| !client.is_killed()).cloned().collect()
     }
 
     /// Whether anybody watches all commands: one look at a byte.
@@ -237,6 +237,7 @@ mod tests {
         let waiting = tokio::spawn(async move { shared.killed().await });
         tokio::task::yield_now().await;
         client.kill();
+        assert!(clients.all().is_empty(), "nobody counts it, or kills it once more");
         waiting.await.unwrap();
         client.killed().await;
         assert!(client.is_killed());

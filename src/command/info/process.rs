@@ -47,9 +47,7 @@ pub(super) fn server(server: &Server, face: Face, out: &mut String) {
 }
 
 pub(super) fn clients(server: &Server, out: &mut String) {
-    let mut all = server.clients.all();
-    // Who was shown out is gone, as in Redis, though its task may have to be told yet.
-    all.retain(|client| !client.is_killed());
+    let all = server.clients.all();
     let most = |bytes: fn(&Client) -> usize| all.iter().map(|client| bytes(client)).max().unwrap_or(0);
     facts!(out,
         "connected_clients": all.len(),
