@@ -19,6 +19,7 @@ use crate::world::Instant;
 
 use super::core::Core;
 use super::engine::{Space, Write};
+use super::errand::{Errand, Returned};
 use super::error::StorageError;
 use super::mark::BatchMark;
 use super::overlay::Place;
@@ -28,8 +29,8 @@ use super::store::{Committed, Done, Fsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// With a sync every second: how often the engine may write ahead what that will cover.
-const SYNC_AHEAD_EVERY: Duration = Duration::from_millis(250);
+/// With a sync every second: commits wait for one that takes longer than this, so that no more is at stake (as in Redis).
+const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The book-keeper's own notes.
 pub(super) struct Committer {
@@ -37,11 +38,12 @@ pub(super) struct Committer {
     group: u64,
     dirty: bool,
     synced_at: Instant,
-    synced_ahead_at: Instant,
     sync_failed: bool,
+    /// What has been synced since the mark was written.
     unmarked: Option<BatchMark>,
-    mark_synced_at: Instant,
-    looked_at: Option<Instant>,
+    /// What is under way, and when the last one was begun.
+    errand: Option<Errand>,
+    errand_at: Option<Instant>,
     writes: Vec<Write>,
     versions: Vec<u64>,
     places: HashMap<(Space, Bytes), usize>,
@@ -60,11 +62,10 @@ impl Committer {
             group: 0,
             dirty: false,
             synced_at: now,
-            synced_ahead_at: now,
             sync_failed: false,
             unmarked: None,
-            mark_synced_at: now,
-            looked_at: None,
+            errand: None,
+            errand_at: None,
             writes: Vec::new(),
             versions: Vec::new(),
             places: HashMap::new(),
@@ -166,7 +167,8 @@ impl Committer {
         self.dirty = true;
         core.counters.committed(next.number, count);
         if sync {
-            self.synced(core, begun);
+            self.synced(core, next, begun);
+            self.unmarked = Some(next);
         }
         Ok(())
     }
@@ -198,42 +200,84 @@ impl Committer {
         self.sync_failed = true;
         let mark = [self.last.write()];
         core.engine.commit(&mark, true).inspect_err(|error| self.recovery.broke(core, &mark, error))?;
-        self.synced(core, begun);
+        self.synced(core, self.last, begun);
+        self.unmarked = Some(self.last);
         Ok(())
     }
 
-    fn synced(&mut self, core: &Core, begun: Instant) {
-        self.dirty = false;
-        self.synced_at = Instant::now();
+    /// Everything up to `mark` is synced.
+    fn synced(&mut self, core: &Core, mark: BatchMark, begun: Instant) {
+        if mark == self.last {
+            self.dirty = false;
+        }
         self.sync_failed = false;
-        self.unmarked = Some(self.last);
-        self.recovery.synced(self.last);
-        core.counters.synced(self.last.number, self.synced_at - begun);
+        self.synced_at = begun;
+        self.recovery.synced(mark);
+        core.counters.synced(mark.number, begun.elapsed());
         core.synced.notify_waiters();
     }
 
     /// What is due beside committing: the sync of every second, the mark, a look at the disk. Cheap when nothing is.
     pub(super) fn upkeep(&mut self, core: &Core) {
         let now = Instant::now();
-        let failed_before = self.sync_failed;
-        self.recover(core, now);
-        if self.dirty && core.fsync() == Fsync::EverySec && now - self.synced_ahead_at >= SYNC_AHEAD_EVERY {
-            self.synced_ahead_at = now;
-            core.engine.sync_ahead();
+        self.take_back(core);
+        if self.errand.is_some_and(|errand| errand.sync.is_some() && now - errand.begun >= SYNC_PATIENCE) {
+            self.end_errand(core);
         }
-        if self.sync_due_at(core.fsync()).is_some_and(|due| due <= now)
-            && !core.broken.load(Ordering::Relaxed)
-            && let Err(error) = self.sync(core)
-        {
-            core.counters.sync_failures.fetch_add(1, Ordering::Relaxed);
-            if !failed_before {
-                tracing::error!(%error, "a sync in the background failed; it is tried again every second");
+        if self.errand.is_some() {
+            return;
+        }
+        self.recover(core, now);
+        self.write_mark(core);
+        let sync = !core.broken.load(Ordering::Relaxed) && self.sync_due_at(core.fsync()).is_some_and(|due| due <= now);
+        if sync || self.errand_at.is_none_or(|begun| now - begun >= SECOND) {
+            self.begin_errand(core, sync, now);
+            self.take_back(core);
+        }
+    }
+
+    fn begin_errand(&mut self, core: &Core, sync: bool, now: Instant) {
+        self.errand_at = Some(now);
+        let mut errand = Errand { sync: None, begun: now };
+        if sync {
+            self.synced_at = now;
+            match core.engine.commit(&[self.last.write()], false) {
+                Ok(()) => errand.sync = Some(self.last),
+                Err(error) => self.sync_failed(core, &error),
             }
         }
-        self.write_mark(core);
-        if self.looked_at.is_none_or(|looked| now - looked >= SECOND) {
-            self.looked_at = Some(now);
-            core.look_at_disk();
+        self.errand = Some(errand);
+        core.errands.hand_out(core, errand);
+    }
+
+    /// Hears how the errand went, if it has ended.
+    fn take_back(&mut self, core: &Core) {
+        if let Some(returned) = core.errands.returned() {
+            self.errand_ended(core, returned);
+        }
+    }
+
+    /// Waits until no errand is under way.
+    pub(super) fn end_errand(&mut self, core: &Core) {
+        if self.errand.is_some() {
+            self.errand_ended(core, core.errands.wait());
+        }
+    }
+
+    fn errand_ended(&mut self, core: &Core, Returned { errand, synced }: Returned) {
+        self.errand = None;
+        match (errand.sync, synced) {
+            (Some(mark), Ok(())) => self.synced(core, mark, errand.begun),
+            (Some(_), Err(error)) => self.sync_failed(core, &error),
+            (None, _) => {}
+        }
+    }
+
+    fn sync_failed(&mut self, core: &Core, error: &StorageError) {
+        self.recovery.broke(core, &[self.last.write()], error);
+        core.counters.sync_failures.fetch_add(1, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.sync_failed, true) {
+            tracing::error!(%error, "a sync in the background failed; it is tried again every second");
         }
     }
 
@@ -243,7 +287,8 @@ impl Committer {
         self.last = found;
         match core.engine.commit(&[found.write()], true) {
             Ok(()) => {
-                self.synced(core, now);
+                self.synced(core, found, now);
+                self.unmarked = Some(found);
                 self.recovery.ended(core);
             }
             Err(error) => self.recovery.failed_again(&error),
@@ -266,20 +311,13 @@ impl Committer {
         }
     }
 
-    /// The mark follows a sync at once; it is itself synced once a second. A mark that lags is safe.
+    /// The mark follows a sync at once; an errand makes it durable. A mark that lags is safe.
     pub(super) fn write_mark(&mut self, core: &Core) {
         let Some(home) = &core.home else { return };
         if let Some(mark) = self.unmarked.take()
             && let Err(error) = home.write_mark(mark)
         {
             tracing::warn!(%error, "the mark could not be written; the next sync writes it again");
-        }
-        let now = Instant::now();
-        if home.mark_is_unsynced() && now - self.mark_synced_at >= SECOND {
-            self.mark_synced_at = now;
-            if let Err(error) = home.sync_mark() {
-                tracing::warn!(%error, "the mark could not be synced");
-            }
         }
     }
 
@@ -292,11 +330,13 @@ impl Committer {
         }
     }
 
-    /// When [`Committer::upkeep`] must be called at the latest; none: not before the next commit.
+    /// When [`Committer::upkeep`] must be called at the latest; none: not before the next commit, or the end of the errand.
     pub(super) fn wake_at(&self, core: &Core) -> Option<Instant> {
-        let mark = core.home.as_ref().filter(|home| home.mark_is_unsynced()).map(|_| self.mark_synced_at + SECOND);
-        let disk = core.home.as_ref().map(|_| self.looked_at.unwrap_or_else(Instant::now) + SECOND);
+        if self.errand.is_some() {
+            return None;
+        }
+        let look = core.home.as_ref().map(|_| self.errand_at.map_or_else(Instant::now, |begun| begun + SECOND));
         let sync = self.sync_due_at(core.fsync()).filter(|_| !core.broken.load(Ordering::Relaxed));
-        [sync, mark, disk, self.recovery.due()].into_iter().flatten().min()
+        [sync, look, self.recovery.due()].into_iter().flatten().min()
     }
 }

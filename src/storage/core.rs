@@ -12,6 +12,7 @@ use super::batch::Parts;
 use super::cache::RecordCache;
 use super::commit::{Committer, Outcomes};
 use super::engine::{Engine, Space};
+use super::errand::{Errand, Errands, Returned};
 use super::error::StorageError;
 use super::home::Home;
 use super::largest::Largest;
@@ -43,6 +44,7 @@ pub(super) struct Core {
     free_bytes_min: AtomicU64,
     pub on_reopened: OnceLock<OnReopened>,
     pub queue: Queue,
+    pub errands: Errands,
     pub room: Notify,
     pub settings: StoreSettings,
     fsync: AtomicU8,
@@ -74,6 +76,7 @@ impl Core {
             free_bytes_min: AtomicU64::new(settings.free_bytes_min),
             on_reopened: OnceLock::new(),
             queue: Queue::default(),
+            errands: Errands::default(),
             room: Notify::new(),
             fsync: AtomicU8::new(settings.fsync as u8),
             settings,
@@ -155,8 +158,20 @@ impl Core {
         }
     }
 
-    /// The commit thread's life.
+    /// The commit thread's life, and that of the one who runs its errands.
     pub(super) fn run(&self) {
+        std::thread::scope(|scope| {
+            self.errands.man();
+            let helper = std::thread::Builder::new().name("errand".into());
+            if let Err(error) = helper.spawn_scoped(scope, || self.errands.run(self)) {
+                tracing::warn!(%error, "no thread for syncing; commits wait for it instead");
+                self.errands.close();
+            }
+            self.run_committer();
+        });
+    }
+
+    fn run_committer(&self) {
         let mut taken = Vec::new();
         let mut group = Vec::new();
         loop {
@@ -167,7 +182,26 @@ impl Core {
             self.commit_all(&mut taken, &mut group);
             self.committer.lock().upkeep(self);
         }
+        self.committer.lock().end_errand(self);
+        self.errands.close();
         self.finish();
+    }
+
+    /// See [`Errand`].
+    pub(super) fn run_errand(&self, errand: Errand) -> Returned {
+        let synced = errand.sync.map_or(Ok(()), |_| self.engine.sync());
+        if let Some(home) = &self.home {
+            if let (Some(mark), Ok(())) = (errand.sync, &synced)
+                && let Err(error) = home.write_mark(mark)
+            {
+                tracing::warn!(%error, "the mark could not be written; the next sync writes it again");
+            }
+            if let Err(error) = home.sync_mark() {
+                tracing::warn!(%error, "the mark could not be synced");
+            }
+        }
+        self.look_at_disk();
+        Returned { errand, synced }
     }
 
     /// The commit thread's life in a simulation: a task. Dropped at any moment, it leaves what a killed process leaves.

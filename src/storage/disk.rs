@@ -37,7 +37,7 @@ use super::error::StorageError;
 use super::fjall::FjallTables;
 use flusher::{Flusher, Shelf};
 use janitor::Janitor;
-use log::{Log, Segment};
+use log::{Log, Segment, Unsynced};
 use table::Table;
 
 const MIB: u64 = 1 << 20;
@@ -77,15 +77,17 @@ impl DiskSettings {
 pub struct DiskEngine {
     /// Ends first: it uses the shelf.
     _flusher: Flusher,
-    janitor: Janitor,
+    _janitor: Janitor,
     shelf: Arc<Shelf>,
     log: Mutex<Log>,
+    /// Held while segments are forced to disk: the system tells of an error once, and not to whom.
+    forcing: Mutex<()>,
     memtable_bytes: u64,
 }
 
 /// A table in memory, and the segments of the log it was made from.
 #[derive(Default)]
-struct FullTable {
+struct LoggedTable {
     table: Table,
     segments: Vec<u64>,
 }
@@ -94,7 +96,7 @@ impl DiskEngine {
     /// Opens or creates the engine in `folder`. May take a second: it reads the log.
     pub fn open(folder: &Path, settings: &DiskSettings) -> Result<DiskEngine, OpenFailed> {
         let tables = FjallTables::open(folder, settings.cache_bytes, settings.worker_threads)?;
-        let log_folder = folder.join("log");
+        let log_folder = log_folder(folder);
         std::fs::create_dir_all(&log_folder)?;
         let flushed = flushed(&tables)?;
         let found = log::replay(&log_folder, flushed)?;
@@ -109,11 +111,19 @@ impl DiskEngine {
         let shelf = Arc::new(Shelf::new(tables, log_folder, filling, full));
         Ok(DiskEngine {
             _flusher: Flusher::start(shelf.clone())?,
-            janitor: Janitor::start(shelf.clone())?,
+            _janitor: Janitor::start(shelf.clone())?,
             shelf,
             log: Mutex::new(log),
+            forcing: Mutex::new(()),
             memtable_bytes: settings.memtable_bytes,
         })
+    }
+
+    /// Forces segments to disk.
+    fn force(&self, segments: &[Unsynced]) -> Result<(), StorageError> {
+        let _alone = self.forcing.lock();
+        self.shelf.check()?;
+        log::sync(segments).map_err(|error| self.shelf.fail(&error))
     }
 
     /// Puts the full table away and begins another; waits while too many wait.
@@ -121,15 +131,16 @@ impl DiskEngine {
         self.shelf.wait_for_room()?;
         let last = log.next_sequence() - 1;
         let mut spare = self.shelf.spare();
-        log.rotate(spare.take()).map_err(|error| self.shelf.fail(&error))?;
+        let dropped = log.rotate(spare.take(), self.shelf.needed_from()).map_err(|error| self.shelf.fail(&error))?;
+        self.shelf.throw_away(dropped);
         self.shelf.put_away(last, log.number());
         Ok(())
     }
 }
 
 /// The tables that a log makes: full ones, and one that may be filled further. Its first record comes after `flushed`.
-fn read_back(segments: Vec<Segment>, flushed: u64, memtable_bytes: u64) -> (Vec<Arc<FullTable>>, FullTable) {
-    let (mut full, mut filling) = (Vec::new(), FullTable::default());
+fn read_back(segments: Vec<Segment>, flushed: u64, memtable_bytes: u64) -> (Vec<Arc<LoggedTable>>, LoggedTable) {
+    let (mut full, mut filling) = (Vec::new(), LoggedTable::default());
     let (mut last, mut bytes) = (flushed, 0);
     for segment in segments {
         last += segment.commits.len() as u64;
@@ -144,9 +155,9 @@ fn read_back(segments: Vec<Segment>, flushed: u64, memtable_bytes: u64) -> (Vec<
     (full, filling)
 }
 
-impl FullTable {
+impl LoggedTable {
     /// Nothing comes after record `last` of the log.
-    fn ended(mut self, last: u64) -> Arc<FullTable> {
+    fn ended(mut self, last: u64) -> Arc<LoggedTable> {
         let flushed = Bytes::copy_from_slice(&last.to_be_bytes());
         self.table.apply(Write { space: Space::Meta, key: FLUSHED_KEY, value: Some(flushed) });
         Arc::new(self)
@@ -179,19 +190,18 @@ impl Engine for DiskEngine {
         log.append(&record).map_err(|error| self.shelf.fail(&error))?;
         self.shelf.note_log_bytes(record.len() as u64);
         if sync {
-            log.sync().map_err(|error| self.shelf.fail(&error))?;
+            self.force(&log.unsynced())?;
+            log.all_synced();
         }
-        self.shelf.apply(log::writes(&record).unwrap_or_default());
+        self.shelf.apply(log::parts(&record, writes));
         Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        self.shelf.check()?;
-        self.log.lock().sync().map_err(|error| self.shelf.fail(&error))
-    }
-
-    fn sync_ahead(&self) {
-        self.janitor.write_out(self.log.lock().file().clone());
+        let segments = self.log.lock().unsynced();
+        self.force(&segments)?;
+        self.log.lock().synced(&segments);
+        Ok(())
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
@@ -225,7 +235,6 @@ pub enum OpenFailed {
 }
 
 /// The folder of the log, of an engine in `folder`.
-#[cfg(test)]
 pub(super) fn log_folder(folder: &Path) -> std::path::PathBuf {
     folder.join("log")
 }

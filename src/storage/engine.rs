@@ -73,11 +73,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes all changes at once; with `sync`, durably.
     fn commit(&self, writes: &[Write], sync: bool) -> Result<(), StorageError>;
 
-    /// Makes everything committed so far durable.
+    /// Makes everything committed so far durable. Commits go on meanwhile, as far as the engine can.
     fn sync(&self) -> Result<(), StorageError>;
-
-    /// Hints that a sync is to come: an engine may begin to write out what is committed. Never waits, promises nothing.
-    fn sync_ahead(&self) {}
 
     /// Shows keys and values from `from` (included) to `to` (excluded; none: to the end) in key order until the visitor
     /// breaks off.

@@ -5,6 +5,9 @@
 //! # Contract
 //! - [`FjallTables::ingest`] adds entries in key order, newer than all there are, durably; they are seen together.
 //! - A [`Snapshot`] shows one moment, as long as it lives.
+//! - A [`FjallTables::get`] takes no lock. fjall holds a space's lock while it forces a list of tables to disk (10 to 60 ms,
+//!   after each ingestion and compaction), and its own reading would wait for that; so a list of tables is kept at hand
+//!   ([`Shown`]), exchanged when an ingestion is done, and soon after a compaction, which changes nothing that is read.
 //! - What compaction throws away is dropped on a thread of ours ([`Bin`]): whoever drops the last reference unlinks tables on
 //!   disk (10 to 80 ms each where the file system discards blocks), and that would be fjall's worker, under the lock that
 //!   every read needs.
@@ -20,9 +23,13 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use ::fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, Readable, UserKey, UserValue};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use lsm_tree::SeqNo;
+use lsm_tree::table::filter::standard_bloom;
 
 use super::engine::Space;
 use super::error::StorageError;
@@ -31,6 +38,7 @@ use super::error::StorageError;
 pub(super) struct FjallTables {
     database: Database,
     spaces: [Keyspace; 3],
+    shown: [Arc<Shown>; 3],
 }
 
 /// All tables at one moment.
@@ -46,7 +54,8 @@ impl FjallTables {
             Database::builder(folder).cache_size(cache_bytes).worker_threads(worker_threads.max(1)).open()?;
         let keyspace = |space: Space| database.keyspace(space.name(), KeyspaceCreateOptions::default);
         let spaces = [keyspace(Space::Objects)?, keyspace(Space::Hints)?, keyspace(Space::Meta)?];
-        Ok(FjallTables { database, spaces })
+        let shown = Space::ALL.map(|space| Arc::new(Shown::new(&spaces[space.index()])));
+        Ok(FjallTables { database, spaces, shown })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -55,8 +64,7 @@ impl FjallTables {
 
     /// The value of a key.
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let found = self.space(space).get(key).map_err(read_error)?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        self.shown[space.index()].get(key)
     }
 
     /// All tables, as they are now.
@@ -81,7 +89,9 @@ impl FjallTables {
                 None => ingestion.write_tombstone(&key[..])?,
             }
         }
-        ingestion.finish()
+        ingestion.finish()?;
+        self.shown[space.index()].renew(self.space(space));
+        Ok(())
     }
 
     /// How many runs of tables a read may have to look through, beside those in their final order.
@@ -96,7 +106,12 @@ impl FjallTables {
 
     /// One for what each space is about to throw away.
     pub(super) fn bins(&self) -> Vec<Bin> {
-        self.spaces.iter().cloned().map(Bin::new).collect()
+        self.spaces
+            .iter()
+            .cloned()
+            .zip(self.shown.iter().cloned())
+            .map(|(space, shown)| Bin::new(space, shown))
+            .collect()
     }
 }
 
@@ -114,25 +129,70 @@ impl Snapshot {
     }
 }
 
+/// Finds the value of a key.
+type Lookup = dyn Fn(&[u8]) -> Result<Option<Bytes>, ::fjall::Error> + Send + Sync;
+
+/// The tables of a space as readers see them: all that were ingested, and as they lay before a compaction or after it.
+struct Shown {
+    lookup: ArcSwap<Box<Lookup>>,
+}
+
+impl Shown {
+    fn new(space: &Keyspace) -> Shown {
+        Shown { lookup: ArcSwap::from_pointee(lookup(space)) }
+    }
+
+    /// Shows the tables that there are now.
+    fn renew(&self, space: &Keyspace) {
+        self.lookup.store(Arc::new(lookup(space)));
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        (self.lookup.load())(key).map_err(read_error)
+    }
+}
+
+/// Looks through the tables that a space has now, whatever becomes of the space.
+fn lookup(space: &Keyspace) -> Box<Lookup> {
+    // Only an older release wrote into fjall's tables in memory; the first ingestion writes out what it left.
+    if !space.tree.active_memtable().is_empty() || space.tree.sealed_memtable_count() > 0 {
+        let space = space.clone();
+        return Box::new(move |key| Ok(space.get(key)?.map(|value| Bytes::copy_from_slice(&value))));
+    }
+    let version = space.tree.current_version();
+    Box::new(move |key| {
+        let hash = standard_bloom::Builder::get_hash(key);
+        for run in version.iter_levels().flat_map(|level| level.iter()) {
+            let Some(table) = run.get_for_key(key) else { continue };
+            if let Some(found) = table.get(key, SeqNo::MAX, hash)? {
+                return Ok((!found.is_tombstone()).then(|| Bytes::copy_from_slice(&found.value)));
+            }
+        }
+        Ok(None)
+    })
+}
+
 /// What a space was made of and may be about to throw away.
 pub(super) struct Bin {
     space: Keyspace,
+    shown: Arc<Shown>,
     /// Each state of the space seen, oldest first, with its number.
     states: VecDeque<(u64, Box<dyn Any + Send>)>,
 }
 
 impl Bin {
-    fn new(space: Keyspace) -> Bin {
-        Bin { space, states: VecDeque::new() }
+    fn new(space: Keyspace, shown: Arc<Shown>) -> Bin {
+        Bin { space, shown, states: VecDeque::new() }
     }
 
-    /// Holds on to the present state, and drops those that fjall has let go of. States that come and go between two calls
+    /// Holds on to the present state, shows it to readers, and drops those that fjall has let go of. States that come and go between two calls
     /// escape it, and are dropped by fjall.
     pub(super) fn empty(&mut self) {
         let tree = &self.space.tree;
         let version = tree.current_version();
         if self.states.back().map(|(id, _)| *id) != Some(version.id()) {
             self.states.push_back((version.id(), Box::new(version)));
+            self.shown.renew(&self.space);
         }
         // fjall remembers its last states, as many as its free list says and the one that holds. Those seen here are some
         // of all there were: one that is followed by as many as fjall remembers is none of these.
@@ -180,6 +240,9 @@ mod tests {
         assert_eq!(listing(&tables.snapshot(), "b", None), [pair("c", "3")]);
         assert_eq!(tables.get(Space::Hints, b"a").unwrap().as_deref(), Some(&b"h"[..]));
         assert_eq!(tables.get(Space::Objects, b"b").unwrap(), None);
+        let busy = tables.space(Space::Objects).tree.get_version_history_lock();
+        assert_eq!(tables.get(Space::Objects, b"a").unwrap().as_deref(), Some(&b"4"[..]), "while fjall holds its lock");
+        drop(busy);
         assert!(tables.disk_bytes() > 0 && tables.runs(Space::Objects) > 0);
     }
 

@@ -170,10 +170,6 @@ impl Home {
         self.mark.lock().as_mut().map_or(Ok(()), SlotFile::sync)
     }
 
-    pub(super) fn mark_is_unsynced(&self) -> bool {
-        self.mark.lock().as_ref().is_some_and(SlotFile::is_unsynced)
-    }
-
     pub(super) fn write_clean(&self, number: u64) -> Result<(), FileError> {
         files::write(&self.dir, CLEAN, &number.to_be_bytes())
     }

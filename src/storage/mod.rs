@@ -9,7 +9,7 @@
 //!
 //! # The parts
 //! - [`engine`]: what an engine must do; [`disk`] keeps it on disk, with fjall's tables, [`memory`] in memory (tests, simulation, caches).
-//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `commit`.
+//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `errand`, `commit`.
 //! - [`reopen`], [`recovery`]: after a disk error the engine is opened again in place, and looked through.
 //! - [`home`]: the data directory: lock, identity, lease, marks, other modules' sealed files; built on [`files`], `slots`.
 //! - [`open`](mod@open): puts them together and says in what condition the directory was found.
@@ -40,6 +40,7 @@ mod largest;
 mod others;
 mod overlay;
 mod queue;
+mod errand;
 mod commit;
 pub mod reopen;
 pub mod recovery;

@@ -63,7 +63,10 @@ impl Recovery {
 
     /// Everything up to this batch was synced.
     pub(super) fn synced(&mut self, mark: BatchMark) {
-        self.synced = mark;
+        // A sync that was overtaken by another says less.
+        if mark.number >= self.synced.number {
+            self.synced = mark;
+        }
     }
 
     /// A commit of these writes failed: nothing more is written until the engine was opened again.

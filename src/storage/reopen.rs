@@ -80,13 +80,6 @@ impl Engine for Reopenable {
         self.with(|engine| engine.sync())
     }
 
-    fn sync_ahead(&self) {
-        let _ = self.with(|engine| {
-            engine.sync_ahead();
-            Ok(())
-        });
-    }
-
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StorageError> {
         self.with(|engine| engine.scan(space, from, to, visit))
     }

@@ -90,11 +90,6 @@ impl<const N: usize> SlotFile<N> {
         }
         Ok(())
     }
-
-    /// Whether something was written since the last sync.
-    pub(super) fn is_unsynced(&self) -> bool {
-        self.unsynced
-    }
 }
 
 fn open_file(path: &Path) -> std::io::Result<File> {
@@ -156,9 +151,9 @@ mod tests {
             slots.write([n, n]).unwrap();
             assert_eq!(reopened(dir.path()), Ok(Some([n, n])));
         }
-        assert!(slots.is_unsynced());
+        assert!(slots.unsynced);
         slots.sync().unwrap();
-        assert!(!slots.is_unsynced());
+        assert!(!slots.unsynced);
 
         let path = dir.path().join("score");
         let mut bytes = std::fs::read(&path).unwrap();

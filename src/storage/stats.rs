@@ -131,7 +131,7 @@ impl Counters {
     }
 
     pub(super) fn synced(&self, number: u64, took: Duration) {
-        self.durable_number.store(number, Ordering::Release);
+        self.durable_number.fetch_max(number, Ordering::Release);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.sync_last_us.store(took.as_micros() as u64, Ordering::Relaxed);
         self.sync_most_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);

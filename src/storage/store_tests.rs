@@ -24,6 +24,8 @@ struct GatedEngine {
     shut: Mutex<bool>,
     opened: Condvar,
     commits: Mutex<Vec<Vec<Write>>>,
+    /// Locked by a test, it holds up syncs.
+    syncing: Mutex<()>,
 }
 
 impl GatedEngine {
@@ -33,6 +35,7 @@ impl GatedEngine {
             shut: Mutex::new(false),
             opened: Condvar::new(),
             commits: Mutex::default(),
+            syncing: Mutex::default(),
         })
     }
 
@@ -57,6 +60,7 @@ impl Engine for GatedEngine {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
+        let _held_up = self.syncing.lock();
         self.memory.sync()
     }
 
@@ -217,6 +221,42 @@ fn durable_is_said_only_after_a_sync() {
     let waited = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), store.durable(3)).await });
     assert!(waited.is_ok(), "everysec syncs by itself");
     assert_eq!(engine.crash(0), 0);
+}
+
+#[test]
+fn commits_go_on_beside_a_sync_of_every_second_and_wait_for_one_that_hangs() {
+    let engine = GatedEngine::new();
+    let held_up = engine.syncing.lock();
+    let store = store(engine.clone(), Fsync::EverySec, false);
+    let begun = std::time::Instant::now();
+    let write = |value: &'static str| {
+        let mut batch = Batch::new();
+        put(&store, &mut batch, "a", value);
+        submit(&store, batch, false)
+    };
+    let mut heard_since = Vec::new();
+    let waiting = loop {
+        let hear = write("1");
+        match hear.recv_timeout(Duration::from_millis(300)) {
+            Ok(committed) => heard_since.push((begun.elapsed(), committed.unwrap().number)),
+            Err(_) => break hear,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for the sync");
+    };
+    let (last, number) = *heard_since.last().unwrap();
+    assert!(
+        last > Duration::from_secs(2),
+        "a sync is due after one second and may take two; commits ended after {last:?}"
+    );
+    assert!(!is_ready(store.durable(1)) && store.stats().syncs == 0);
+    drop(held_up);
+    heard(&waiting).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let waited = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), store.durable(number)).await });
+    assert!(waited.is_ok(), "what was committed meanwhile is synced as well");
+    store.stop();
+    assert_eq!(engine.memory.crash(0), 0);
 }
 
 #[test]

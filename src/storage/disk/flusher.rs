@@ -11,9 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
-use super::log::{self, Spare};
+use super::log::{self, Spare, Unsynced};
 use super::table::{Part, Table};
-use super::{FULL_TABLES_MAX, FullTable};
+use super::{FULL_TABLES_MAX, LoggedTable};
 use crate::storage::engine::{Space, Write};
 use crate::storage::error::StorageError;
 use crate::storage::fjall::{FjallTables, Snapshot};
@@ -33,6 +33,7 @@ pub(super) struct Shelf {
     waiting: Mutex<()>,
     changed: Condvar,
     spare: Mutex<Option<Spare>>,
+    thrown_away: Mutex<Vec<Unsynced>>,
     failed: AtomicBool,
     closing: AtomicBool,
     log_bytes: AtomicU64,
@@ -44,7 +45,7 @@ struct InMemory {
     /// Segments of the log with something of `filling`, the last of them the newest there is.
     segments: Vec<u64>,
     /// Oldest first.
-    full: VecDeque<Arc<FullTable>>,
+    full: VecDeque<Arc<LoggedTable>>,
 }
 
 /// A range as it was at one moment.
@@ -58,10 +59,10 @@ impl Shelf {
     pub(super) fn new(
         tables: FjallTables,
         log_folder: PathBuf,
-        filling: FullTable,
-        full: Vec<Arc<FullTable>>,
+        filling: LoggedTable,
+        full: Vec<Arc<LoggedTable>>,
     ) -> Shelf {
-        let FullTable { table, segments } = filling;
+        let LoggedTable { table, segments } = filling;
         let shelf = Shelf {
             tables,
             log_folder,
@@ -69,6 +70,7 @@ impl Shelf {
             waiting: Mutex::new(()),
             changed: Condvar::new(),
             spare: Mutex::new(None),
+            thrown_away: Mutex::default(),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             log_bytes: AtomicU64::new(0),
@@ -102,9 +104,16 @@ impl Shelf {
     }
 
     /// Makes the changes of one commit, at once.
-    pub(super) fn apply(&self, writes: Vec<Write>) {
+    pub(super) fn apply(&self, writes: impl Iterator<Item = Write>) {
         let mut memory = self.memory.write();
-        writes.into_iter().for_each(|write| memory.filling.apply(write));
+        writes.for_each(|write| memory.filling.apply(write));
+    }
+
+    /// The oldest segment of the log that is needed.
+    pub(super) fn needed_from(&self) -> u64 {
+        let memory = self.memory.read();
+        let oldest = memory.full.front().map_or(&memory.segments, |full| &full.segments);
+        oldest.first().copied().unwrap_or_default()
     }
 
     /// Waits until another full table may be put away.
@@ -124,7 +133,7 @@ impl Shelf {
         let mut memory = self.memory.write();
         let segments = std::mem::replace(&mut memory.segments, vec![number]);
         let table = std::mem::take(&mut memory.filling);
-        memory.full.push_back(FullTable { table, segments }.ended(last));
+        memory.full.push_back(LoggedTable { table, segments }.ended(last));
         drop(memory);
         self.wake();
     }
@@ -142,6 +151,11 @@ impl Shelf {
             // A rotation that finds none makes its own, and tells why it cannot.
             *spare = Spare::make(&self.log_folder, newest + 1).ok();
         }
+    }
+
+    /// Has segments closed, here and soon.
+    pub(super) fn throw_away(&self, segments: Vec<Unsynced>) {
+        self.thrown_away.lock().extend(segments);
     }
 
     /// Refuses when something has failed before.
@@ -176,7 +190,7 @@ impl Shelf {
     }
 
     /// The oldest full table, when there is one; none: it is time to go.
-    fn next_full(&self) -> Option<Arc<FullTable>> {
+    fn next_full(&self) -> Option<Arc<LoggedTable>> {
         let mut waiting = self.waiting.lock();
         loop {
             if self.closing.load(Ordering::Acquire) {
@@ -193,7 +207,7 @@ impl Shelf {
     }
 
     /// Writes a table out, then forgets it and its part of the log.
-    fn write_out(&self, full: &FullTable) -> Result<(), String> {
+    fn write_out(&self, full: &LoggedTable) -> Result<(), String> {
         for space in Space::ALL {
             let all = full.table.part(space, &[], None);
             self.tables.ingest(space, all.entries()).map_err(|error| error.to_string())?;
@@ -234,6 +248,8 @@ impl Drop for Flusher {
 
 fn run(shelf: &Shelf) {
     loop {
+        let thrown_away = std::mem::take(&mut *shelf.thrown_away.lock());
+        drop(thrown_away);
         shelf.make_spare();
         let Some(full) = shelf.next_full() else { return };
         let written = catch_unwind(AssertUnwindSafe(|| shelf.write_out(&full)));

@@ -27,7 +27,8 @@
 //! | … | key, value |
 //!
 //! # Contract
-//! - After [`Log::append`] a record has left user space; after [`Log::sync`] it and all before it are on disk.
+//! - After [`Log::append`] a record has left user space; after a [`sync`] of the segments that are
+//!   [`Log::unsynced`] then, it and all before it are on disk. Others may go on appending meanwhile.
 //! - [`replay`] gives records without a gap: it ends at the first that is damaged or missing, unless what follows goes on
 //!   with the very next number (a torn end that a later life has continued). What comes after a gap is deleted, so that no
 //!   later life takes it for its own.
@@ -54,10 +55,13 @@ pub(super) struct Log {
     file: Arc<File>,
     /// How long the newest segment is.
     bytes: u64,
-    /// Older segments that may have an end that is not on disk yet.
-    unsynced: Vec<Arc<File>>,
+    /// Older segments, by number, that may have an end that is not on disk yet.
+    unsynced: Vec<Unsynced>,
     next_sequence: u64,
 }
+
+/// A segment, to be synced.
+pub(super) type Unsynced = (u64, Arc<File>);
 
 /// A segment made ahead of its use: empty, and its name on disk.
 pub(super) struct Spare {
@@ -81,7 +85,7 @@ impl Spare {
 
 impl Log {
     /// Goes on after what was [`replay`]ed, in a segment of its own.
-    pub(super) fn open(folder: &Path, number: u64, next_sequence: u64, unsynced: Vec<Arc<File>>) -> io::Result<Log> {
+    pub(super) fn open(folder: &Path, number: u64, next_sequence: u64, unsynced: Vec<Unsynced>) -> io::Result<Log> {
         let Spare { number, file } = Spare::make(folder, number)?;
         let file = begun(file, next_sequence)?;
         Ok(Log { folder: folder.into(), number, file, bytes: HEADER_BYTES as u64, unsynced, next_sequence })
@@ -90,11 +94,6 @@ impl Log {
     /// The number of the newest segment.
     pub(super) fn number(&self) -> u64 {
         self.number
-    }
-
-    /// The newest segment, for who wants to write it out ahead of a sync.
-    pub(super) fn file(&self) -> &Arc<File> {
-        &self.file
     }
 
     /// How many bytes the newest segment has.
@@ -115,26 +114,42 @@ impl Log {
         Ok(())
     }
 
-    /// Forces everything to disk. The newest comes last: a crash leaves no gap.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        for file in &self.unsynced {
-            file.sync_data()?;
-        }
-        self.unsynced.clear();
-        self.file.sync_data()
+    /// The segments whose content may not be on disk, the newest last.
+    pub(super) fn unsynced(&self) -> Vec<Unsynced> {
+        let newest = (self.number, self.file.clone());
+        self.unsynced.iter().cloned().chain([newest]).collect()
     }
 
-    /// Begins a new segment: the spare, if there is one.
-    pub(super) fn rotate(&mut self, spare: Option<Spare>) -> io::Result<()> {
+    /// These segments were synced, as far as they went when they were taken.
+    pub(super) fn synced(&mut self, segments: &[Unsynced]) {
+        // The newest of them may have grown since; nothing is added to older ones.
+        let newest = segments.last().map_or(0, |(number, _)| *number);
+        self.unsynced.retain(|(number, _)| *number >= newest);
+    }
+
+    /// All segments were synced, and nothing has been added meanwhile.
+    pub(super) fn all_synced(&mut self) {
+        self.unsynced.clear();
+    }
+
+    /// Begins a new segment: the spare, if there is one. Returns those that are not to be synced any more, since nothing
+    /// before `needed_from` is needed: whoever drops the last of a deleted file waits for the disk.
+    pub(super) fn rotate(&mut self, spare: Option<Spare>, needed_from: u64) -> io::Result<Vec<Unsynced>> {
         let Spare { number, file } = match spare {
             Some(spare) => spare,
             None => Spare::make(&self.folder, self.number + 1)?,
         };
         let file = begun(file, self.next_sequence)?;
-        self.unsynced.push(std::mem::replace(&mut self.file, file));
+        let dropped = self.unsynced.extract_if(.., |(number, _)| *number < needed_from).collect();
+        self.unsynced.push((self.number, std::mem::replace(&mut self.file, file)));
         (self.number, self.bytes) = (number, HEADER_BYTES as u64);
-        Ok(())
+        Ok(dropped)
     }
+}
+
+/// Forces segments to disk. The newest comes last: a crash leaves no gap.
+pub(super) fn sync(segments: &[Unsynced]) -> io::Result<()> {
+    segments.iter().try_for_each(|(_, file)| file.sync_data())
 }
 
 /// Writes a segment's header.
@@ -173,8 +188,23 @@ pub(super) fn encode(sequence: u64, writes: &[Write]) -> Bytes {
     record.freeze()
 }
 
-/// The writes of a sound record, as parts of it: nothing is copied. None: it is not one.
-pub(super) fn writes(record: &Bytes) -> Option<Vec<Write>> {
+/// The same writes, as parts of the record that [`encode`] made of them: nothing is copied, and who gave them may let go
+/// of what they were cut from.
+pub(super) fn parts<'a>(record: &'a Bytes, writes: &'a [Write]) -> impl Iterator<Item = Write> + 'a {
+    let mut at = RECORD_HEAD_BYTES;
+    let mut next = move |bytes: usize| {
+        at += bytes;
+        record.slice(at - bytes..at)
+    };
+    writes.iter().map(move |write| {
+        next(WRITE_HEAD_BYTES);
+        let key = next(write.key.len());
+        Write { space: write.space, key, value: write.value.as_ref().map(|value| next(value.len())) }
+    })
+}
+
+/// The writes of a sound record, as parts of it. None: it is not one.
+fn writes(record: &Bytes) -> Option<Vec<Write>> {
     let mut writes = Vec::new();
     let mut at = RECORD_HEAD_BYTES;
     while at < record.len() {
@@ -298,8 +328,9 @@ pub(super) fn delete(folder: &Path, numbers: &[u64]) -> io::Result<()> {
 }
 
 /// Opens a segment that was read back, to be synced.
-pub(super) fn reopened(folder: &Path, number: u64) -> io::Result<Arc<File>> {
-    File::options().write(true).open(path(folder, number)).map(Arc::new)
+pub(super) fn reopened(folder: &Path, number: u64) -> io::Result<Unsynced> {
+    let file = File::options().write(true).open(path(folder, number))?;
+    Ok((number, Arc::new(file)))
 }
 
 #[cfg(test)]
@@ -323,11 +354,12 @@ mod tests {
         let mut log = Log::open(folder, found.next_number, found.next_sequence, Vec::new()).unwrap();
         for (at, records) in records.iter().enumerate() {
             if at > 0 {
-                log.rotate(None).unwrap();
+                log.rotate(None, 0).unwrap();
             }
             (0..*records).for_each(|_| append(&mut log));
         }
-        log.sync().unwrap();
+        sync(&log.unsynced()).unwrap();
+        log.all_synced();
         log
     }
 
@@ -355,10 +387,36 @@ mod tests {
     }
 
     #[test]
+    fn a_record_s_parts_are_its_writes() {
+        let writes = [write(1), write(2), write(3), write(4)];
+        let record = encode(7, &writes);
+        assert_eq!(parts(&record, &writes).collect::<Vec<_>>(), writes);
+        assert_eq!(super::writes(&record).unwrap(), writes);
+    }
+
+    #[test]
+    fn segments_stay_unsynced_until_they_are_synced_or_not_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = |log: &Log| log.unsynced().iter().map(|(number, _)| *number).collect::<Vec<_>>();
+        let mut log = logged(folder.path(), &[1]);
+        assert_eq!(numbers(&log), [1]);
+        log.rotate(None, 0).unwrap();
+        let taken = log.unsynced();
+        append(&mut log);
+        log.rotate(None, 0).unwrap();
+        log.synced(&taken);
+        assert_eq!(numbers(&log), [2, 3], "the second grew after it was taken");
+        log.rotate(None, 3).unwrap();
+        assert_eq!(numbers(&log), [3, 4]);
+        log.all_synced();
+        assert_eq!(numbers(&log), [4]);
+    }
+
+    #[test]
     fn a_torn_end_is_left_out_and_gone_on_after() {
         let folder = tempfile::tempdir().unwrap();
         let log = logged(folder.path(), &[3]);
-        log.file().set_len(log.bytes() - 5).unwrap();
+        log.file.set_len(log.bytes() - 5).unwrap();
         drop(log);
         let mut log = logged(folder.path(), &[2]);
         assert_eq!((log.number(), log.next_sequence()), (2, 5));
@@ -409,10 +467,10 @@ mod tests {
     fn a_spare_is_used_and_no_segment_is_made_twice() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = logged(folder.path(), &[1]);
-        log.rotate(Some(Spare::make(folder.path(), 2).unwrap())).unwrap();
+        log.rotate(Some(Spare::make(folder.path(), 2).unwrap()), 0).unwrap();
         append(&mut log);
         let spare = Spare::make(folder.path(), 2).unwrap();
-        log.rotate(Some(spare)).unwrap();
+        log.rotate(Some(spare), 0).unwrap();
         assert_eq!(log.number(), 3, "the name was taken");
         append(&mut log);
         let found = replay(folder.path(), 0).unwrap();
