@@ -1,6 +1,7 @@
 //! Clients whose every operation is timed, each with keys of its own.
 
 use crate::harness::resp::{Connection, Value};
+use crate::standstill::Standstills;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 const CLIENTS_PER_NODE: usize = 2;
 /// Requests sent before their replies are read, where nothing is timed.
 const PORTION: usize = 500;
+/// Shorter times between two answers are not noted.
+const GAP_MIN: Duration = Duration::from_millis(1);
 /// How long a client waits before it connects again to a node that refuses.
 const RECONNECT_AFTER: Duration = Duration::from_millis(5);
 
@@ -77,8 +80,15 @@ pub struct Seen {
     pub done: u64,
     /// Errors and broken connections; failed attempts to connect are not operations.
     pub failed: u64,
-    /// The longest time between two good answers, and when it ended.
-    pub gap: (Duration, Option<Instant>),
+    /// Times between two good answers that were not short.
+    pub gaps: Vec<Gap>,
+}
+
+/// When a good answer came, and when the next one did.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    pub from: Instant,
+    pub to: Instant,
 }
 
 struct Shared {
@@ -87,6 +97,14 @@ struct Shared {
     acknowledged: Vec<AtomicU64>,
     /// Times of what happened before this are forgotten.
     seen: Vec<Mutex<Seen>>,
+}
+
+impl Seen {
+    /// The longest gap and when it ended, the times left out in which the whole machine stood still.
+    pub fn longest_gap(&self, standstills: &Standstills) -> (Duration, Option<Instant>) {
+        let own = |gap: &Gap| (gap.to - gap.from) - standstills.within(gap.from, gap.to);
+        self.gaps.iter().map(|gap| (own(gap), Some(gap.to))).max().unwrap_or_default()
+    }
 }
 
 /// A load: every client sets one of its keys and gets it, in turn.
@@ -122,7 +140,7 @@ impl Load {
         mine.map(|seen| seen.lock().expect("no client panicked").clone()).fold(Seen::default(), |sum, seen| Seen {
             done: sum.done + seen.done,
             failed: sum.failed + seen.failed,
-            gap: sum.gap.max(seen.gap),
+            gaps: [sum.gaps, seen.gaps].concat(),
         })
     }
 
@@ -158,7 +176,9 @@ fn run(shared: &Shared, client: usize, clients: usize, address: SocketAddr) {
             true => {
                 seen.done += 2;
                 let now = Instant::now();
-                seen.gap = seen.gap.max((now - last, Some(now)));
+                if now - last >= GAP_MIN {
+                    seen.gaps.push(Gap { from: last, to: now });
+                }
                 last = now;
             }
             false => seen.failed += 1,

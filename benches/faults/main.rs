@@ -10,7 +10,8 @@
 //!
 //! - *failed*: operations that were answered by an error or not at all, of the clients of the other two nodes, and of its own.
 //! - *longest gap*: between two good answers that one client of the other two nodes got, from the fault to the end; beside it
-//!   the same for as long a time just before the fault: what machine and disk cost anyway.
+//!   the same for as long a time just before the fault: what load and disk cost anyway. Times in which the whole (virtual)
+//!   machine stood still are left out; how long those were, at the longest within one gap, is a column of its own.
 //! - *lost*: keys whose last acknowledged version, or a later one, is on no node's disk in the end.
 //! - *whole after*: from its return (it answers PING; the cut is healed) until its own disk holds, of every key, what
 //!   was acknowledged before that. Looking takes time, too, which is in it.
@@ -22,11 +23,13 @@
 #[expect(dead_code, reason = "shared with the tests, `cargo test --test compat`, which use the rest of it")]
 mod harness;
 mod load;
+mod standstill;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use harness::cluster::Cluster;
 use harness::info;
 use load::{Load, fill, held};
+use standstill::Standstills;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -55,13 +58,14 @@ fn main() {
     let (keys, seconds) = (number("keys"), number("seconds") as u64);
     if wanted(&matches, "kill") || wanted(&matches, "wipe") || wanted(&matches, "cut") {
         println!(
-            "| of three nodes, one is | operations | failed, others' clients | failed, its own | longest gap, others (ms) | which ended after (s) | the longest without a fault (ms) | lost | whole after (s) |"
+            "| of three nodes, one is | operations | failed, others' clients | failed, its own | longest gap, others (ms) | which ended after (s) | the longest without a fault (ms) | machine stood still (ms) | lost | whole after (s) |"
         );
-        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     }
+    let standstills = Standstills::watch();
     for (name, fault) in [("kill", Fault::Kill), ("wipe", Fault::Wipe), ("cut", Fault::Cut)] {
         if wanted(&matches, name) {
-            suffer(fault, keys, Duration::from_secs(seconds));
+            suffer(fault, keys, Duration::from_secs(seconds), &standstills);
         }
     }
     if wanted(&matches, "difference") {
@@ -96,7 +100,7 @@ fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {
 }
 
 /// One row of the first table.
-fn suffer(fault: Fault, keys: usize, away: Duration) {
+fn suffer(fault: Fault, keys: usize, away: Duration, standstills: &Standstills) {
     let mut cluster = cluster();
     let addresses = addresses(&cluster);
     fill(&addresses, 0..keys, 1);
@@ -105,7 +109,7 @@ fn suffer(fault: Fault, keys: usize, away: Duration) {
     load.begin();
     let others = [0, 1];
     std::thread::sleep(away);
-    let before = longest_gap(&load, others).0;
+    let before = longest_gap(&load, others, standstills).0;
     load.begin();
     let begun = Instant::now();
     let name = match fault {
@@ -133,25 +137,28 @@ fn suffer(fault: Fault, keys: usize, away: Duration) {
     };
     let returned = Instant::now();
     let whole = whole_after(addresses[VICTIM], &load.acknowledged(), returned);
-    let (gap, ended) = longest_gap(&load, others);
+    let (gap, ended) = longest_gap(&load, others, standstills);
+    let stood_still = others.map(|node| load.seen(node, NODES).gaps);
+    let stood_still = stood_still.iter().flatten().map(|gap| standstills.within(gap.from, gap.to)).max();
     let seen: Vec<_> = (0..NODES).map(|node| load.seen(node, NODES)).collect();
     load.stop();
     let lost = lost(&addresses, &load.acknowledged());
     println!(
-        "| {name} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {lost} | {} |",
+        "| {name} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {lost} | {} |",
         seen.iter().map(|seen| seen.done).sum::<u64>(),
         others.map(|node| seen[node].failed).iter().sum::<u64>(),
         seen[VICTIM].failed,
         milliseconds(gap),
         ended.map_or(0.0, |ended| ended.saturating_duration_since(begun).as_secs_f64()),
         milliseconds(before),
+        milliseconds(stood_still.unwrap_or_default()),
         whole.map_or(format!("not within {WHOLE_SECONDS_MAX}"), |whole| format!("{:.1}", whole.as_secs_f64())),
     );
 }
 
 /// The longest gap that a client of these nodes saw, and when it ended.
-fn longest_gap(load: &Load, nodes: [usize; 2]) -> (Duration, Option<Instant>) {
-    nodes.map(|node| load.seen(node, NODES).gap).into_iter().max().unwrap_or_default()
+fn longest_gap(load: &Load, nodes: [usize; 2], standstills: &Standstills) -> (Duration, Option<Instant>) {
+    nodes.map(|node| load.seen(node, NODES).longest_gap(standstills)).into_iter().max().unwrap_or_default()
 }
 
 fn milliseconds(time: Duration) -> f64 {
