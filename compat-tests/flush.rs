@@ -265,27 +265,23 @@ fn a_node_that_cannot_save_the_flush_is_named() {
     connection.done(&format!("SET {lonely} old"));
     write(&cluster, &[0, 1, 2], "old", 20);
     wait_until_whole(&cluster, &[0, 1, 2], "old", 20);
-    // A folder in the place of its member list: no file can be renamed over it.
-    let (list, aside) = (cluster.nodes[2].dir.join("cluster"), cluster.nodes[2].dir.join("cluster-aside"));
-    std::fs::rename(&list, &aside).expect("the list can be moved");
-    std::fs::create_dir(&list).expect("a folder can be made");
-    let there = cluster.connect(0).run("FLUSHALL");
-    assert!(
-        there.error().starts_with("NOQUORUM the flush is not complete: it is set and saved on this node"),
-        "{there}"
-    );
-    assert!(there.error().contains("could not be saved"), "{there}");
-    assert_eq!(cluster.connect(0).done("EXISTS old:1").to_string(), ":0");
-    assert_eq!(local(&cluster.nodes[2], "old:1"), ["old"], "it has not changed");
-    assert_eq!(connection.done(&format!("GET {lonely}")).to_string(), "nil", "only that node has it");
-    assert_eq!(sixth.done(&format!("GET {shared}")).to_string(), "nil", "of two, only that node has it");
-    let here = cluster.connect(2).run("FLUSHALL");
-    assert!(
-        here.error().starts_with("ERR nothing was flushed: ") && here.error().contains("nothing changed"),
-        "{here}"
-    );
-    std::fs::remove_dir(&list).expect("the folder can go");
-    std::fs::rename(&aside, &list).expect("the list can come back");
+    cluster.nodes[2].unable_to_save_members(|| {
+        let there = cluster.connect(0).run("FLUSHALL");
+        assert!(
+            there.error().starts_with("NOQUORUM the flush is not complete: it is set and saved on this node"),
+            "{there}"
+        );
+        assert!(there.error().contains("could not be saved"), "{there}");
+        assert_eq!(cluster.connect(0).done("EXISTS old:1").to_string(), ":0");
+        assert_eq!(local(&cluster.nodes[2], "old:1"), ["old"], "it has not changed");
+        assert_eq!(connection.done(&format!("GET {lonely}")).to_string(), "nil", "only that node has it");
+        assert_eq!(sixth.done(&format!("GET {shared}")).to_string(), "nil", "of two, only that node has it");
+        let here = cluster.connect(2).run("FLUSHALL");
+        assert!(
+            here.error().starts_with("ERR nothing was flushed: ") && here.error().contains("nothing changed"),
+            "{here}"
+        );
+    });
     wait::until("it spreads by itself", SOON_SECONDS, || local(&cluster.nodes[2], "old:1").is_empty());
     assert_eq!(cluster.connect(2).run("FLUSHALL").to_string(), "+OK");
 }

@@ -245,23 +245,22 @@ fn a_node_that_was_dead_or_dies_goes_by_the_swap() {
 fn a_node_that_cannot_save_the_swap_is_named() {
     let cluster = Cluster::start(3, &[]);
     mark(&cluster, 2);
-    // A folder in the place of its member list: no file can be renamed over it.
-    let (list, aside) = (cluster.nodes[2].dir.join("cluster"), cluster.nodes[2].dir.join("cluster-aside"));
-    std::fs::rename(&list, &aside).expect("the list can be moved");
-    std::fs::create_dir(&list).expect("a folder can be made");
-    let there = cluster.connect(0).run("SWAPDB 0 1");
-    assert!(
-        there.error().starts_with("NOQUORUM the swap is not complete: it is set and saved on this node"),
-        "{there}"
-    );
-    assert_eq!([0, 1, 2].map(|at| order(&cluster.nodes[at], 2)), [[1, 0], [1, 0], [0, 1]].map(|it| Some(it.to_vec())));
-    let here = cluster.connect(2).run("SWAPDB 0 1");
-    assert!(
-        here.error().starts_with("ERR nothing was swapped: ") && here.error().contains("nothing changed"),
-        "{here}"
-    );
-    std::fs::remove_dir(&list).expect("the folder can go");
-    std::fs::rename(&aside, &list).expect("the list can come back");
+    cluster.nodes[2].unable_to_save_members(|| {
+        let there = cluster.connect(0).run("SWAPDB 0 1");
+        assert!(
+            there.error().starts_with("NOQUORUM the swap is not complete: it is set and saved on this node"),
+            "{there}"
+        );
+        assert_eq!(
+            [0, 1, 2].map(|at| order(&cluster.nodes[at], 2)),
+            [[1, 0], [1, 0], [0, 1]].map(|it| Some(it.to_vec()))
+        );
+        let here = cluster.connect(2).run("SWAPDB 0 1");
+        assert!(
+            here.error().starts_with("ERR nothing was swapped: ") && here.error().contains("nothing changed"),
+            "{here}"
+        );
+    });
     wait_for_order(&cluster, &[1, 0]);
 }
 

@@ -12,7 +12,7 @@
 //! give one (it takes root), the phase of the standing disk is left out, loudly.
 
 #[path = "../load/batch.rs"]
-#[allow(dead_code, unused_imports, reason = "the load generator uses more of it; its tests are run there")]
+#[expect(dead_code, reason = "the load generator uses more of it; its tests are run there")]
 mod batch;
 #[path = "../load/connection.rs"]
 mod connection;
@@ -20,13 +20,13 @@ mod connection;
 mod crew;
 mod generator;
 #[path = "../../compat-tests/harness/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod harness;
 mod machine;
-#[allow(dead_code, unused_imports, reason = "its tests are run as a program of their own, see there")]
+#[expect(dead_code, unused_imports, reason = "its tests are run as a program of their own, see there")]
 mod reckoning;
 #[path = "../load/replies.rs"]
-#[allow(dead_code, unused_imports, reason = "its tests are run with the load generator")]
+#[expect(dead_code, reason = "its tests are run with the load generator")]
 mod replies;
 mod stage;
 mod still_disk;

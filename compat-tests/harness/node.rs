@@ -131,6 +131,17 @@ impl Node {
         status
     }
 
+    /// While `body` runs the node cannot save its member list.
+    pub fn unable_to_save_members(&self, body: impl FnOnce()) {
+        // A folder in its place: no file can be renamed over it.
+        let (list, aside) = (self.dir.join("cluster"), self.dir.join("cluster-aside"));
+        std::fs::rename(&list, &aside).expect("the list can be moved");
+        std::fs::create_dir(&list).expect("a folder can be made");
+        body();
+        std::fs::remove_dir(&list).expect("the folder can go");
+        std::fs::rename(&aside, &list).expect("the list can come back");
+    }
+
     /// kill -9, and waits until it is gone.
     pub fn kill9(&mut self) {
         self.signal(Signal::KILL);

@@ -13,6 +13,8 @@
 pub mod clock;
 pub mod context;
 pub mod token;
+#[cfg(test)]
+pub(crate) mod lattice;
 
 pub use clock::{Hlc, HybridClock};
 pub use context::Context;

@@ -94,6 +94,7 @@ impl Object {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causality::lattice;
     use crate::object::model::{run, steps};
     use crate::policy::Conflict;
     use proptest::prelude::*;
@@ -106,12 +107,6 @@ mod tests {
         entries.into_iter().map(|(minter, up_to)| (NodeTag(minter), Hlc(up_to))).collect()
     }
 
-    fn joined(a: &FlushLine, b: &FlushLine) -> FlushLine {
-        let mut result = a.clone();
-        assert_eq!(result.join(b), result != *a);
-        result
-    }
-
     fn flushed(object: &Object, line: &FlushLine) -> Object {
         let mut object = object.clone();
         object.flush(line);
@@ -121,10 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_are_joined_by_maximum(a in lines(), b in lines(), c in lines()) {
-            prop_assert_eq!(joined(&a, &a), a.clone());
-            let ab = joined(&a, &b);
-            prop_assert_eq!(&ab, &joined(&b, &a));
-            prop_assert_eq!(joined(&ab, &c), joined(&a, &joined(&b, &c)));
+            let ab = lattice::check(&a, &b, &c, FlushLine::join);
             prop_assert!(ab.highest() == a.highest().max(b.highest()));
             prop_assert_eq!(a.digest() == b.digest(), a == b);
         }
@@ -135,7 +127,7 @@ mod tests {
             steps in steps(),
             flushes in proptest::collection::vec(proptest::collection::vec((0u64..3, 0u64..300), 0..4), 0..4),
         ) {
-            let all = flushes.iter().fold(FlushLine::default(), |all, entries| joined(&all, &line(entries.clone())));
+            let all = flushes.iter().fold(FlushLine::default(), |all, entries| lattice::join(&all, &line(entries.clone()), FlushLine::join));
             for state in run(&steps, Conflict::Siblings).into_iter().flatten() {
                 let struck_out = |sibling: &Sibling| {
                     flushes.iter().flatten().any(|(minter, up_to)| {
