@@ -92,22 +92,26 @@ fn older_libraries_work() {
     }
 }
 
+/// A library's work with its client for one node and with that for a cluster, told each protocol.
+fn alone_and_in_a_cluster(protocols: &[&[&str]], work: impl Fn(&[&str])) {
+    let cluster = Cluster::start(3, &[]);
+    let addresses = addresses(&cluster);
+    for protocol in protocols {
+        work(&with(&[&["single"], *protocol].concat(), &addresses[..1]));
+        work(&with(&[&["cluster"], *protocol].concat(), &addresses));
+    }
+}
+
 /// redis-rb, one node and its cluster client.
 #[test]
 fn redis_rb_works() {
-    let cluster = Cluster::start(3, &[]);
-    let addresses = addresses(&cluster);
-    ruby("client.rb", &with(&["single"], &addresses[..1]));
-    ruby("client.rb", &with(&["cluster"], &addresses));
+    alone_and_in_a_cluster(&[&[]], |words| ruby("client.rb", words));
 }
 
 /// phpredis, one node and RedisCluster, and PHP's sessions on both.
 #[test]
 fn phpredis_works() {
-    let cluster = Cluster::start(3, &[]);
-    let addresses = addresses(&cluster);
-    php("client.php", &with(&["single"], &addresses[..1]));
-    php("client.php", &with(&["cluster"], &addresses));
+    alone_and_in_a_cluster(&[&[]], |words| php("client.php", words));
 }
 
 /// redis-cli --pipe, whose end marker is an ECHO of random bytes.
@@ -164,32 +168,19 @@ fn redis_benchmark_works() {
 /// redis-py, RESP2 and RESP3, one node and its cluster client.
 #[test]
 fn redis_py_works() {
-    let cluster = Cluster::start(3, &[]);
-    let addresses = addresses(&cluster);
-    for protocol in ["2", "3"] {
-        python("client.py", &with(&["single", protocol], &addresses[..1]));
-        python("client.py", &with(&["cluster", protocol], &addresses));
-    }
+    alone_and_in_a_cluster(&[&["2"], &["3"]], |words| python("client.py", words));
 }
 
 /// node-redis, RESP2 and RESP3, one node and its cluster client.
 #[test]
 fn node_redis_works() {
-    let cluster = Cluster::start(3, &[]);
-    let addresses = addresses(&cluster);
-    for protocol in ["2", "3"] {
-        node("node-redis.mjs", &with(&["single", protocol], &addresses[..1]));
-        node("node-redis.mjs", &with(&["cluster", protocol], &addresses));
-    }
+    alone_and_in_a_cluster(&[&["2"], &["3"]], |words| node("node-redis.mjs", words));
 }
 
 /// ioredis, one node and its cluster client.
 #[test]
 fn ioredis_works() {
-    let cluster = Cluster::start(3, &[]);
-    let addresses = addresses(&cluster);
-    node("ioredis.mjs", &with(&["single"], &addresses[..1]));
-    node("ioredis.mjs", &with(&["cluster"], &addresses));
+    alone_and_in_a_cluster(&[&[]], |words| node("ioredis.mjs", words));
 }
 
 /// Rust's redis and fred, RESP2 and RESP3, one node and their cluster clients.

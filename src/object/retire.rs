@@ -42,6 +42,16 @@ impl Object {
         self.siblings.iter().any(passes) || self.context.entries().len() > self.siblings.len() + spare
     }
 
+    /// For one that [has a past](Object::has_past): the lowest floor at which something in it may be forgotten. Entries of
+    /// request ids may be kept for longer.
+    pub fn ripe_from(&self, drift_ms_max: u64) -> Hlc {
+        let gone = |at: u64| Hlc::from_ms(at.saturating_add(drift_ms_max).saturating_add(1));
+        let spare = self.context.entries().len() > self.siblings.len();
+        let waits_for_expiry = !spare && self.siblings.iter().any(|sibling| sibling.value.is_some());
+        let expiry = self.siblings.iter().filter_map(|sibling| sibling.expiry.1).map(gone).min();
+        self.highest().max(expiry.filter(|_| waits_for_expiry).unwrap_or_default())
+    }
+
     /// Whether there is nothing in it but a settled past: tombstones, all at or below the floor.
     pub fn is_past(&self, floor: Hlc) -> bool {
         self.siblings.iter().all(|sibling| sibling.value.is_none()) && self.is_settled(floor)
@@ -172,6 +182,44 @@ mod tests {
         assert!(!object.retire(&below(1500 << 16)));
         assert!(object.retire(&below(1501 << 16)));
         assert!(object.is_empty());
+    }
+
+    #[test]
+    fn it_is_ripe_from_the_floor_on_at_which_something_goes() {
+        let expiring = |node, at| {
+            let mut value = sibling(node, 5 + node, Some("x"));
+            value.expiry = (Hlc(5 + node), Some(at));
+            value
+        };
+        let (mut once, mut twice, mut late) = (Object::default(), Object::default(), Object::default());
+        once.overwrite(expiring(1, 1000));
+        twice.put(&Default::default(), expiring(1, 3000), Conflict::Siblings);
+        twice.put(&Default::default(), expiring(2, 2000), Conflict::Siblings);
+        late.overwrite(expiring(1, 1000));
+        late.siblings[0].increments.push((actor(2), Hlc(1900 << 16), 1));
+        let tombstone = overwritten(&[(1, 5, None), (2, 9, None)]);
+        let long = overwritten(&[
+            (1, 1, Some("x")),
+            (2, 2, Some("x")),
+            (3, 3, Some("x")),
+            (4, 4, Some("x")),
+            (5, 5, Some("x")),
+        ]);
+        let mut long_and_expiring = long.clone();
+        long_and_expiring.siblings[0].expiry = (Hlc(5), Some(1000));
+        for (object, ripe_from) in [
+            (once, 1501 << 16),
+            (twice, 2501 << 16),
+            (late, 1900 << 16),
+            (tombstone, 9),
+            (long, 5),
+            (long_and_expiring, 5),
+        ] {
+            assert!(object.has_past());
+            assert_eq!(object.ripe_from(500), Hlc(ripe_from), "{object:?}");
+            assert!(!object.clone().retire(&below(ripe_from - 1)), "{object:?}");
+            assert!(object.clone().retire(&below(ripe_from)), "{object:?}");
+        }
     }
 
     #[test]

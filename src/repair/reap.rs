@@ -3,8 +3,8 @@
 //! # Contract
 //! - Only what lies at or below this node's floor, only of keys it is a complete home of, and only while it keeps no copies
 //!   for others: such a copy is the last thing that may still need what is forgotten here.
-//! - It draws from the budget of the background, rests as long as it works, and comes ever more seldom when it finds
-//!   nothing, until something is deleted.
+//! - It passes when something is ripe ([`Past::ripe_from`](crate::replica::past::Past::ripe_from)), and now and then for what
+//!   was ripe and had to wait. It draws from the budget of the background, and rests as long as it works.
 
 use crate::causality::{Actor, Hlc};
 use crate::key::{DATABASES, StorageKey};
@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The pause between two passes: after one that reaped something, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The shortest pause between two passes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest, as long as anything is settled meanwhile.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// So many leaves are looked at in one go.
 const LEAVES: usize = 256;
 /// How long a request id is remembered after its write is settled, so that a late retry is no second write.
@@ -28,32 +30,27 @@ pub const ID_MEMORY_MS: u64 = 60 * 60 * 1000;
 
 /// Reaps for ever.
 pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
-    let (mut pause, mut floor) = (PAUSE.0, Hlc(0));
-    let (mut passed, mut tombstones) = (Instant::now(), 0);
+    let (mut passed, mut floor) = (Instant::now(), Hlc(0));
     loop {
-        sleep(PAUSE.0).await;
+        sleep(PAUSE).await;
         #[cfg(feature = "simulation")]
         rehearsed::settle_by_timer(&replica);
-        if replica.past.tombstones() > tombstones {
-            pause = PAUSE.0;
-        }
-        let due = passed.elapsed() >= pause && replica.floor() > floor;
+        let is_ripe = replica.floor() >= replica.past.ripe_from();
+        let due = is_ripe || (passed.elapsed() >= PAUSE_MAX && replica.floor() > floor);
         if !due || replica.past.is_resting() || replica.is_filling() || replica.keeps_copies() {
             continue;
         }
         floor = replica.floor();
-        match pass(&membership, &replica, floor).await {
-            Ok(0) => pause = (pause * 2).min(PAUSE.1),
-            Ok(_) => pause = PAUSE.0,
-            Err(error) => tracing::warn!(%error, "what is settled could not be forgotten; it is tried again"),
+        replica.past.begin_pass();
+        if let Err(error) = pass(&membership, &replica, floor).await {
+            tracing::warn!(%error, "what is settled could not be forgotten; it is tried again");
         }
-        (passed, tombstones) = (Instant::now(), replica.past.tombstones());
+        passed = Instant::now();
     }
 }
 
-/// Looks at every marked leaf once; how many records changed.
-async fn pass(membership: &Membership, replica: &Arc<Replica>, floor: Hlc) -> Result<u64, StorageError> {
-    let mut records = 0;
+/// Looks at every marked leaf once.
+async fn pass(membership: &Membership, replica: &Arc<Replica>, floor: Hlc) -> Result<(), StorageError> {
     for database in 0..DATABASES {
         for leaves in replica.past.leaves(database).chunks(LEAVES) {
             replica.writable().await;
@@ -61,12 +58,11 @@ async fn pass(membership: &Membership, replica: &Arc<Replica>, floor: Hlc) -> Re
             let (view, reaper, leaves) = (membership.view(), replica.clone(), leaves.to_vec());
             let reaping = spawn_blocking(move || reap(&reaper, &view, database, &leaves, floor));
             let reaped = reaping.await.map_err(|_| StorageError::Stopped)??;
-            records += reaped.records;
             replica.background.take(reaped.bytes).await;
             sleep(begun.elapsed()).await;
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 fn reap(replica: &Arc<Replica>, view: &View, database: u8, leaves: &[u32], floor: Hlc) -> Result<Reaped, StorageError> {

@@ -32,14 +32,41 @@ const REAPED_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub struct Past {
     databases: [OnceLock<Box<[AtomicU64]>>; DATABASES as usize],
+    /// See [`Past::ripe_from`]. Zero after a start: nobody knows.
+    ripe_from: AtomicU64,
     tombstones: AtomicI64,
     resting: AtomicBool,
 }
 
 impl Past {
     /// An object that has a past was stored.
-    pub(super) fn note(&self, key: &StorageKey) {
+    pub(super) fn note(&self, key: &StorageKey, object: &Object, drift_ms_max: u64) {
         self.mark(key.database(), Run::leaf_of(key.token()));
+        self.expect(object.ripe_from(drift_ms_max));
+    }
+
+    /// Something may be forgotten at this floor.
+    fn expect(&self, ripe_from: Hlc) {
+        if ripe_from.0 < self.ripe_from.load(Ordering::Relaxed) {
+            self.ripe_from.fetch_min(ripe_from.0, Ordering::AcqRel);
+        }
+    }
+
+    /// As [`Past::expect`]; what could be forgotten at `floor` and was not is kept for another reason.
+    fn expect_after(&self, floor: Hlc, ripe_from: Hlc) {
+        if ripe_from > floor {
+            self.expect(ripe_from);
+        }
+    }
+
+    /// The lowest floor at which the reaper may find something that it could not forget when it last passed.
+    pub fn ripe_from(&self) -> Hlc {
+        Hlc(self.ripe_from.load(Ordering::Acquire))
+    }
+
+    /// The reaper begins to look at all marked leaves: from now on only what it leaves, and what is stored, counts.
+    pub fn begin_pass(&self) {
+        self.ripe_from.store(u64::MAX, Ordering::Release);
     }
 
     /// A leaf may hold something to be forgotten.
@@ -173,11 +200,16 @@ impl Replica {
                 left |= !is_ripe;
                 if is_ripe {
                     ripe.push(key);
+                } else {
+                    self.past.expect_after(below.floor, record.object.ripe_from(below.drift_ms_max));
                 }
             }
             if ripe.len() < REAPED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        left |= ripe.len() == REAPED_MAX;
+        if ripe.len() == REAPED_MAX {
+            left = true;
+            self.past.expect(below.floor);
+        }
         for key in ripe {
             let (changed, has_past) = self.retire(batch, &key, below)?;
             reaped.records += u64::from(changed);
@@ -260,7 +292,11 @@ impl Replica {
                 self.stats.tombstones_reaped.fetch_add(1, Ordering::Relaxed);
                 return ((true, false), Edit::Remove);
             }
-            ((true, record.object.has_past()), Edit::Put(record.encode()))
+            let has_past = record.object.has_past();
+            if has_past {
+                self.past.expect_after(below.floor, record.object.ripe_from(below.drift_ms_max));
+            }
+            ((true, has_past), Edit::Put(record.encode()))
         })
     }
 }

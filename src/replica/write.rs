@@ -285,7 +285,7 @@ impl Replica {
         self.flushes.seen.note(key.database(), after, self.tag);
         self.past.change(before, after);
         if after.has_past() {
-            self.past.note(key);
+            self.past.note(key, after, self.clock.drift_ms_max());
         }
         if after.siblings.len() > 1 {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
