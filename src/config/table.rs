@@ -169,8 +169,8 @@ settings! {
              suits tests and a cluster that is only a cache. All nodes of a cluster should agree.";
         appendfsync("appendfsync"): AppendFsync = "everysec", "", Range::OneOf(AppendFsync::WORDS), mutable,
             "When the log is forced to the disk. always: before each acknowledgement; slow disks make slow writes. \
-             everysec: a power cut may lose this node's last second, which the other replicas still have unless they \
-             lose power too. no: when the system likes. A killed process loses nothing in any mode.";
+             everysec: a power cut may lose this node's last second (up to three when its disk is slow; then writes wait \
+             for it), which the other replicas still have unless they lose power too. no: when the system likes. A killed process loses nothing in any mode.";
         free_space_min_bytes("free-space-min-bytes"): u64 = "256mb", "bytes", Range::Memory(0, 1 << 50), mutable,
             "While the file system of dir has less free space than this, the node refuses writes, its own and other \
              nodes', and other nodes take its place; reads go on, and writes too once there is space again. It keeps \
