@@ -56,10 +56,10 @@ const CAUGHT_BY: &[(Mutation, &[u64])] = &[
     (Mutation::HintForgotten, &[11, 13]),
     (Mutation::ExchangeSkipsLeaves, &[0, 1, 2, 5, 6]),
     (Mutation::ReapsByTimer, &[1, 5, 6, 11, 13, 14]),
-    (Mutation::OldCopiesTaken, &[20, 21]),
-    (Mutation::WordWithoutWaiting, &[38, 143, 205, 206]),
+    (Mutation::OldCopiesTaken, &[69, 147, 176, 180, 181]),
+    (Mutation::WordWithoutWaiting, &[38, 206]),
     (Mutation::RoundSkipped, &[67, 73, 82, 84, 97]),
-    (Mutation::CountsUnderOldName, &[31, 103]),
+    (Mutation::CountsUnderOldName, &[31]),
     (Mutation::CountsReplaced, &[7, 15, 23]),
 ];
 
