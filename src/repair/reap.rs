@@ -43,7 +43,8 @@ pub async fn run(membership: Arc<Membership>, replica: Arc<Replica>) {
         floor = replica.floor();
         replica.past.begin_pass();
         if let Err(error) = pass(&membership, &replica, floor).await {
-            tracing::warn!(%error, "what is settled could not be forgotten; it is tried again");
+            tracing::warn!(%error, "what is settled could not be forgotten; it is tried again in a minute");
+            floor = Hlc(0);
         }
         passed = Instant::now();
     }

@@ -12,7 +12,7 @@ use super::batch::Parts;
 use super::cache::RecordCache;
 use super::commit::{Committer, Outcomes};
 use super::engine::{Engine, Space};
-use super::errand::{Errand, Errands, Returned};
+use super::errand::{Errand, Errands, Manned, Returned};
 use super::error::StorageError;
 use super::home::Home;
 use super::largest::Largest;
@@ -161,7 +161,8 @@ impl Core {
     /// The commit thread's life, and that of the one who runs its errands.
     pub(super) fn run(&self) {
         std::thread::scope(|scope| {
-            self.errands.man();
+            // Also if the committer panics: the scope waits for the helper.
+            let _until_then = Manned::begin(&self.errands);
             let helper = std::thread::Builder::new().name("errand".into());
             if let Err(error) = helper.spawn_scoped(scope, || self.errands.run(self)) {
                 tracing::warn!(%error, "no thread for syncing; commits wait for it instead");
@@ -183,7 +184,6 @@ impl Core {
             self.committer.lock().upkeep(self);
         }
         self.committer.lock().end_errand(self);
-        self.errands.close();
         self.finish();
     }
 

@@ -191,7 +191,7 @@ impl Engine for DiskEngine {
         self.shelf.note_log_bytes(record.len() as u64);
         if sync {
             self.force(&log.unsynced())?;
-            log.all_synced();
+            self.shelf.throw_away(log.all_synced());
         }
         self.shelf.apply(log::parts(&record, writes));
         Ok(())

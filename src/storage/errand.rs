@@ -78,7 +78,7 @@ impl Errands {
         }
     }
 
-    /// The thread's life. Ends after [`Errands::close`].
+    /// The thread's life. Ends after [`Errands::close`], or with [`Manned`].
     pub(super) fn run(&self, core: &Core) {
         while let Some(errand) = self.next() {
             let returned = catch_unwind(AssertUnwindSafe(|| core.run_errand(errand)));
@@ -102,17 +102,28 @@ impl Errands {
         }
     }
 
-    /// From now on errands are for the thread that calls [`Errands::run`].
-    pub(super) fn man(&self) {
-        self.state.lock().manned = true;
-    }
-
-    /// The thread may go; later errands are done by whoever hands them out.
+    /// The thread is to go; later errands are done by whoever hands them out.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         state.manned = false;
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+/// As long as this is there, errands are for the thread that calls [`Errands::run`].
+pub(super) struct Manned<'a>(&'a Errands);
+
+impl Manned<'_> {
+    pub(super) fn begin(errands: &Errands) -> Manned<'_> {
+        errands.state.lock().manned = true;
+        Manned(errands)
+    }
+}
+
+impl Drop for Manned<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

@@ -241,8 +241,14 @@ mod tests {
         assert_eq!(tables.get(Space::Hints, b"a").unwrap().as_deref(), Some(&b"h"[..]));
         assert_eq!(tables.get(Space::Objects, b"b").unwrap(), None);
         let busy = tables.space(Space::Objects).tree.get_version_history_lock();
-        assert_eq!(tables.get(Space::Objects, b"a").unwrap().as_deref(), Some(&b"4"[..]), "while fjall holds its lock");
-        drop(busy);
+        let (told, hear) = std::sync::mpsc::channel();
+        let found = std::thread::scope(|scope| {
+            scope.spawn(|| told.send(tables.get(Space::Objects, b"a").unwrap()));
+            let found = hear.recv_timeout(std::time::Duration::from_secs(10));
+            drop(busy);
+            found
+        });
+        assert_eq!(found.expect("it waits while fjall holds its lock").as_deref(), Some(&b"4"[..]));
         assert!(tables.disk_bytes() > 0 && tables.runs(Space::Objects) > 0);
     }
 

@@ -127,9 +127,9 @@ impl Log {
         self.unsynced.retain(|(number, _)| *number >= newest);
     }
 
-    /// All segments were synced, and nothing has been added meanwhile.
-    pub(super) fn all_synced(&mut self) {
-        self.unsynced.clear();
+    /// All segments were synced, and nothing has been added meanwhile. Returns those that are not to be synced any more.
+    pub(super) fn all_synced(&mut self) -> Vec<Unsynced> {
+        std::mem::take(&mut self.unsynced)
     }
 
     /// Begins a new segment: the spare, if there is one. Returns those that are not to be synced any more, since nothing
