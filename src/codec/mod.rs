@@ -219,8 +219,14 @@ pub fn put_count(out: &mut Vec<u8>, count: usize) {
 
 /// Seals a body: appends the CRC32 of all its bytes.
 #[inline]
-pub fn seal(mut body: Vec<u8>) -> Vec<u8> {
-    let checksum = crc32fast::hash(&body);
+pub fn seal(body: Vec<u8>) -> Vec<u8> {
+    seal_from(body, 0)
+}
+
+/// Seals what begins at `from`.
+#[inline]
+pub fn seal_from(mut body: Vec<u8>, from: usize) -> Vec<u8> {
+    let checksum = crc32fast::hash(&body[from..]);
     put_u32(&mut body, checksum);
     body
 }

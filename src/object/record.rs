@@ -30,11 +30,17 @@ pub struct Record {
 impl Record {
     /// The record's bytes, sealed. [`object_bytes`] finds the object inside them again.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(HEADER_BYTES + self.object.encoded_bytes() + 4);
+        self.encode_behind(&[])
+    }
+
+    /// The same bytes behind others, which the seal does not cover.
+    pub fn encode_behind(&self, head: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(head.len() + HEADER_BYTES + self.object.encoded_bytes() + 4);
+        out.extend_from_slice(head);
         put_u8(&mut out, VERSION);
         put_u64(&mut out, self.birth.unwrap_or_default().0);
         self.object.encode(&mut out);
-        Bytes::from(codec::seal(out))
+        Bytes::from(codec::seal_from(out, head.len()))
     }
 
     /// Reads a record. A damaged one is an error: never read as absent.

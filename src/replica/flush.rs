@@ -20,6 +20,7 @@
 
 use super::Replica;
 use super::seen::Seen;
+use super::write::keyed;
 use crate::causality::{Hlc, NodeTag};
 use crate::codec::{Damaged, Reader, put_count, put_u8, put_u64};
 use crate::key::{DATABASES, StorageKey};
@@ -257,14 +258,14 @@ impl Replica {
 
     /// Drops the dead siblings of one record.
     fn bury_in(&self, batch: &mut Batch, key: &StorageKey) -> Result<(), StorageError> {
-        self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+        self.store.update(batch, key.as_bytes(), |old| {
             let Some(Ok(record)) = old.as_ref().map(Record::decode) else { return ((), None) };
             let mut object = record.object.clone();
             if !self.flushes.bury(key.database(), &mut object) {
                 return ((), None);
             }
             self.note_change(key, &record.object, &object);
-            ((), Some(Record { birth: record.birth, object }.encode()))
+            ((), Some(keyed(key, &Record { birth: record.birth, object })))
         })
     }
 

@@ -279,8 +279,7 @@ impl Replica {
             },
         };
         let mut batch = Batch::making_room();
-        let storage_key = Bytes::copy_from_slice(kept.key.as_bytes());
-        let same = self.store.edit(&mut batch, storage_key, |now| {
+        let same = self.store.edit(&mut batch, kept.key.as_bytes(), |now| {
             let same = now == kept.record;
             let Some(record) = now.filter(|_| same && !keeps) else { return (same, Edit::Keep) };
             if let Ok(record) = Record::decode(&record) {

@@ -9,6 +9,7 @@
 //!   lock. With a record goes the actor under which this node wrote the key.
 
 use super::Replica;
+use super::write::keyed;
 use crate::causality::{Dot, Hlc};
 use crate::key::{DATABASES, StorageKey};
 use crate::merkle::tree::{LEAF_BITS, Run};
@@ -254,7 +255,7 @@ impl Replica {
         }
         let (mut batch, mut forgotten) = (Batch::making_room(), 0);
         for key in keys {
-            forgotten += self.store.edit(&mut batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+            forgotten += self.store.edit(&mut batch, key.as_bytes(), |old| {
                 let Some(Ok(mut record)) = old.as_ref().map(Record::decode) else { return (0, Edit::Keep) };
                 let before = record.object.clone();
                 let dropped = record.object.drop_settled(floor, |dot| may(&key, dot));
@@ -266,7 +267,7 @@ impl Replica {
                     record.object = Object::default();
                 }
                 self.note_change(&key, &before, &record.object);
-                (dropped as u64, if goes { Edit::Remove } else { Edit::Put(record.encode()) })
+                (dropped as u64, if goes { Edit::Remove } else { Edit::Put(keyed(&key, &record)) })
             })?;
         }
         self.stats.resurrections_refused.fetch_add(forgotten, Ordering::Relaxed);
@@ -278,7 +279,7 @@ impl Replica {
 
     /// Whether the record changed, and whether there is still something to be forgotten later.
     fn retire(&self, batch: &mut Batch, key: &StorageKey, below: &Below<'_>) -> Result<(bool, bool), StorageError> {
-        self.store.edit(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+        self.store.edit(batch, key.as_bytes(), |old| {
             let Some(Ok(mut record)) = old.as_ref().map(Record::decode) else { return ((false, false), Edit::Keep) };
             let before = record.object.clone();
             if !record.object.retire(below) {
@@ -296,7 +297,7 @@ impl Replica {
             if has_past {
                 self.past.expect_after(below.floor, record.object.ripe_from(below.drift_ms_max));
             }
-            ((true, has_past), Edit::Put(record.encode()))
+            ((true, has_past), Edit::Put(keyed(key, &record)))
         })
     }
 }

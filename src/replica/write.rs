@@ -12,7 +12,7 @@ use crate::object::record::{Record, object_bytes};
 use crate::object::request::request_actor;
 use crate::object::{Object, Sibling};
 use crate::policy::Conflict;
-use crate::storage::batch::Batch;
+use crate::storage::batch::{Batch, Keyed};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 
@@ -115,7 +115,7 @@ impl Replica {
         let conflict = super::rehearsed::conflict(conflict);
         let _held = self.hints.hold(key, home);
         let flushed = self.flushes.version();
-        let merged = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+        let merged = self.store.update(batch, key.as_bytes(), |old| {
             let mut object = object;
             self.flushes.bury(key.database(), &mut object);
             let read = old.as_ref().map(Record::decode).transpose();
@@ -137,7 +137,7 @@ impl Replica {
                 return (Ok(()), None);
             }
             self.note_change(key, &record.object, &merged);
-            (Ok(()), Some(Record { birth: record.birth, object: merged }.encode()))
+            (Ok(()), Some(keyed(key, &Record { birth: record.birth, object: merged })))
         });
         merged.map_err(|error| refusal("storing a copy failed", &error))??;
         self.bury_since(flushed, batch, key);
@@ -166,7 +166,7 @@ impl Replica {
         change: impl FnOnce(&Replica, &Record) -> Result<Option<Record>, NotStored>,
     ) -> Result<Stored, NotStored> {
         let flushed = self.flushes.version();
-        let changed = self.store.update(batch, Bytes::copy_from_slice(key.as_bytes()), |old| {
+        let changed = self.store.update(batch, key.as_bytes(), |old| {
             let mut record = match old.as_ref().map(Record::decode).transpose() {
                 Ok(record) => record.unwrap_or_default(),
                 Err(damage) => {
@@ -180,8 +180,8 @@ impl Replica {
                 Ok(None) => (Ok(stored(&record.encode(), &record)), None),
                 Ok(Some(new)) => {
                     self.note_change(key, before.as_ref().unwrap_or(&record.object), &new.object);
-                    let bytes = new.encode();
-                    (Ok(stored(&bytes, &new)), Some(bytes))
+                    let keyed = keyed(key, &new);
+                    (Ok(stored(&keyed.record(), &new)), Some(keyed))
                 }
             }
         });
@@ -214,8 +214,7 @@ impl Replica {
         }
         let (stamp, birth) = self.name(record, now_ms, object.highest().max(given_highest))?;
         let actor = requested.unwrap_or(Actor { node: self.tag, birth });
-        let value = put.value.as_ref().map(|value| Bytes::copy_from_slice(value));
-        let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, value, put.expiry);
+        let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, put.value.clone(), put.expiry);
         #[cfg(feature = "simulation")]
         super::rehearsed::note_minted(key, &sibling, &object, given);
         match given {
@@ -291,6 +290,12 @@ impl Replica {
             self.stats.siblings_max.fetch_max(after.siblings.len() as u64, Ordering::Relaxed);
         }
     }
+}
+
+/// A record as the store takes it.
+pub(super) fn keyed(key: &StorageKey, record: &Record) -> Keyed {
+    let key = key.as_bytes();
+    Keyed::new(record.encode_behind(key), key.len())
 }
 
 fn stored(bytes: &Bytes, record: &Record) -> Stored {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::engine::{Space, Write, check_key};
 use super::error::StorageError;
+use super::overlay::Key;
 
 /// What an edit does to a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +22,40 @@ pub enum Edit {
     /// Leaves it as it is. The batch still completes only after the value that was seen is committed.
     Keep,
     /// Replaces it.
-    Put(Bytes),
+    Put(Keyed),
     /// Removes it.
     Remove,
+}
+
+/// A record behind its key, in one piece of memory: they are kept, and let go of, together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    whole: Bytes,
+    key_bytes: usize,
+}
+
+impl Keyed {
+    /// Takes a piece whose first `key_bytes` are the key. Panics if it has no more than that.
+    pub fn new(whole: Bytes, key_bytes: usize) -> Keyed {
+        assert!(key_bytes < whole.len(), "a record behind a key");
+        Keyed { whole, key_bytes }
+    }
+
+    /// A copy of both.
+    #[cfg(test)]
+    pub(crate) fn copied(key: impl AsRef<[u8]>, record: impl AsRef<[u8]>) -> Keyed {
+        Keyed::new([key.as_ref(), record.as_ref()].concat().into(), key.as_ref().len())
+    }
+
+    /// The key.
+    pub fn key(&self) -> Bytes {
+        self.whole.slice(..self.key_bytes)
+    }
+
+    /// The record.
+    pub fn record(&self) -> Bytes {
+        self.whole.slice(self.key_bytes..)
+    }
 }
 
 /// Changes that belong together. See the module.
@@ -37,7 +69,7 @@ pub struct Batch {
 #[derive(Default)]
 pub(super) struct Parts {
     /// Keys of objects that were changed, or seen uncommitted.
-    pub touched: Vec<Bytes>,
+    pub touched: Vec<Key>,
     /// Changes to the other spaces.
     pub others: Vec<Write>,
     /// The size of all this, for back-pressure.
@@ -77,8 +109,8 @@ impl Parts {
         self.touched.is_empty() && self.others.is_empty() && self.refused.is_none()
     }
 
-    pub(super) fn touch(&mut self, key: Bytes, value_bytes: usize) {
-        self.bytes += OVERHEAD_BYTES + (key.len() + value_bytes) as u64;
+    pub(super) fn touch(&mut self, key: Key, value_bytes: usize) {
+        self.bytes += OVERHEAD_BYTES + (key.bytes.len() + value_bytes) as u64;
         self.touched.push(key);
     }
 

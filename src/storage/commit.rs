@@ -22,7 +22,7 @@ use super::engine::{Space, Write};
 use super::errand::{Errand, Returned};
 use super::error::StorageError;
 use super::mark::BatchMark;
-use super::overlay::Place;
+use super::overlay::{Place, Slip};
 use super::queue::Submission;
 use super::recovery::Recovery;
 use super::store::{Committed, Done, Fsync};
@@ -45,7 +45,7 @@ pub(super) struct Committer {
     errand: Option<Errand>,
     errand_at: Option<Instant>,
     writes: Vec<Write>,
-    versions: Vec<u64>,
+    slips: Vec<Slip>,
     places: HashMap<(Space, Bytes), usize>,
     recovery: Recovery,
 }
@@ -67,7 +67,7 @@ impl Committer {
             errand: None,
             errand_at: None,
             writes: Vec::new(),
-            versions: Vec::new(),
+            slips: Vec::new(),
             places: HashMap::new(),
             recovery: Recovery::new(last),
         }
@@ -83,11 +83,11 @@ impl Committer {
             // Before the slips are off: who no longer finds one there must find this.
             core.counters.losses.fetch_add(1, Ordering::Release);
         }
-        for (write, version) in self.writes.iter().zip(&self.versions) {
+        for (write, slip) in self.writes.iter().zip(&self.slips) {
             if result.is_ok() {
                 core.cache.put(&write.key, write.value.as_ref());
             }
-            core.overlay.remove(&write.key, *version);
+            core.overlay.remove(&write.key, *slip);
         }
         // After the slips are off: a batch begun before this line may have seen them, a later one cannot.
         if let Err(error) = &result
@@ -97,7 +97,7 @@ impl Committer {
             tracing::error!(%error, "a commit failed, the first in this life; its writers were told, as later ones will be");
         }
         self.writes.clear();
-        self.versions.clear();
+        self.slips.clear();
         let committed = Committed { durable: !self.dirty, number: self.last.number };
         core.counters.submissions.fetch_add(group.len() as u64, Ordering::Relaxed);
         for submission in group.drain(..) {
@@ -115,7 +115,7 @@ impl Committer {
         }
     }
 
-    /// Collects the group's writes: objects first (their versions alongside), then the rest; each key once.
+    /// Collects the group's writes: objects first (their slips alongside), then the rest; each key once.
     fn gather(&mut self, core: &Core, group: &[Submission]) {
         self.group += 1;
         // A refused batch's objects are on the board and must come off it like any others.
@@ -123,11 +123,11 @@ impl Committer {
             let offered = Place { group: self.group, index: self.writes.len() };
             let Some(taken) = core.overlay.take(key, offered) else { continue };
             if taken.index == self.writes.len() {
-                self.writes.push(Write { space: Space::Objects, key: key.clone(), value: taken.value });
-                self.versions.push(taken.version);
+                self.writes.push(Write { space: Space::Objects, key: key.bytes.clone(), value: taken.value });
+                self.slips.push(taken.slip);
             } else {
                 self.writes[taken.index].value = taken.value;
-                self.versions[taken.index] = taken.version;
+                self.slips[taken.index] = taken.slip;
             }
         }
         let sound = group.iter().map(|submission| &submission.parts).filter(|parts| parts.refused.is_none());

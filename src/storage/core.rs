@@ -90,10 +90,11 @@ impl Core {
 
     /// The newest record of a key, committed or not.
     pub(super) fn newest(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let sign = match self.overlay.look(key) {
-            Ok(value) => return Ok(value),
-            Err(sign) => sign,
-        };
+        self.overlay.look(key).or_else(|sign| self.committed(key, sign))
+    }
+
+    /// The record of a key that has no entry in the overlay, which gave this sign.
+    pub(super) fn committed(&self, key: &[u8], sign: u64) -> Result<Option<Bytes>, StorageError> {
         if let Some(record) = self.cache.get(key) {
             return Ok(Some(record));
         }

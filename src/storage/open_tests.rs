@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use bytes::Bytes;
-
 use super::*;
-use crate::storage::batch::Batch;
+use crate::storage::batch::{Batch, Keyed};
 use crate::storage::error::StorageError;
 use crate::storage::store::Fsync;
 
@@ -22,8 +20,7 @@ fn settings(dir: &Path) -> Settings {
 
 fn put(store: &Store, key: &str, value: &str) {
     let mut batch = Batch::new();
-    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
-    store.update(&mut batch, key, |_| ((), Some(value))).unwrap();
+    store.update(&mut batch, key.as_bytes(), |_| ((), Some(Keyed::copied(key, value)))).unwrap();
     store.submit(batch, false, Box::new(|result| assert!(result.unwrap().durable)));
     store.settle().unwrap();
 }
@@ -74,7 +71,7 @@ fn a_stop_that_overtakes_a_batch_is_not_a_clean_one() {
     let first = open(settings(dir.path())).unwrap();
     put(&first.store, "a", "1");
     let mut batch = Batch::new();
-    first.store.update(&mut batch, "a".into(), |_| ((), Some("2".into()))).unwrap();
+    first.store.update(&mut batch, b"a", |_| ((), Some(Keyed::copied("a", "2")))).unwrap();
     first.store.stop();
     first.store.submit(batch, false, Box::new(|result| assert_eq!(result, Err(StorageError::Stopped))));
     drop(first);
@@ -133,7 +130,7 @@ fn a_node_killed_before_its_first_sync_has_lost_nothing_and_a_wiped_one_has() {
         |dir: &Path| Settings { store: StoreSettings { fsync: Fsync::No, ..settings(dir).store }, ..settings(dir) };
     let opened = open(settings_at(dir.path())).unwrap();
     let mut batch = Batch::new();
-    opened.store.update(&mut batch, Bytes::from_static(b"a"), |_| ((), Some(Bytes::from_static(b"1")))).unwrap();
+    opened.store.update(&mut batch, b"a", |_| ((), Some(Keyed::copied("a", "1")))).unwrap();
     opened.store.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
     opened.store.settle().unwrap();
     copy(dir.path(), killed.path());
@@ -203,8 +200,8 @@ fn a_page_lost_in_the_middle_of_the_journal_never_goes_unnoticed() {
     let opened = open(Settings { store, ..settings(dir.path()) }).unwrap();
     for n in 0..300 {
         let mut batch = Batch::new();
-        let key = Bytes::from(format!("key-{n}"));
-        opened.store.update(&mut batch, key, |_| ((), Some(Bytes::from(vec![b'v'; 100])))).unwrap();
+        let key = format!("key-{n}");
+        opened.store.update(&mut batch, key.as_bytes(), |_| ((), Some(Keyed::copied(&key, [b'v'; 100])))).unwrap();
         opened.store.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
         if n % 10 == 0 {
             opened.store.settle().unwrap();
@@ -234,7 +231,7 @@ fn a_disk_below_its_floor_refuses_edits_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let store = StoreSettings { free_bytes_min: u64::MAX, ..StoreSettings::default() };
     let opened = open(Settings { store, ..settings(dir.path()) }).unwrap();
-    let edited = opened.store.update(&mut Batch::new(), "a".into(), |_| ((), Some("1".into())));
+    let edited = opened.store.update(&mut Batch::new(), b"a", |_| ((), Some(Keyed::copied("a", "1"))));
     assert_eq!(edited, Err(StorageError::DiskFull { free_bytes_min: u64::MAX }));
     assert_eq!((get(&opened.store, "a"), opened.store.settle()), (None, Ok(())));
     assert!(opened.store.stats().disk_full);
@@ -267,7 +264,7 @@ fn a_given_engine_that_crashes_keeps_what_was_synced() {
     put(&opened.store, "a", "1");
     opened.store.set_fsync(Fsync::No);
     let mut batch = Batch::new();
-    opened.store.update(&mut batch, "b".into(), |_| ((), Some("2".into()))).unwrap();
+    opened.store.update(&mut batch, b"b", |_| ((), Some(Keyed::copied("b", "2")))).unwrap();
     opened.store.submit(batch, false, Box::new(|result| assert!(!result.unwrap().durable)));
     drop(opened);
     assert_eq!(engine.crash(0), 1);

@@ -8,9 +8,8 @@
 //! # Invariant
 //! An entry is absent only if the engine holds that key's newest value (or its commit failed, and was counted).
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
 /// Enough that a handful of threads rarely meet.
@@ -30,14 +29,22 @@ struct Stripe {
 
 #[derive(Default)]
 struct Slips {
-    entries: HashMap<Bytes, Entry>,
+    entries: HashTable<Entry>,
     last_version: u64,
 }
 
 struct Entry {
+    key: Key,
     version: u64,
     value: Option<Bytes>,
     taken: Place,
+}
+
+/// A key that has an entry, with its hash, which is reckoned once for an edit and its commit.
+#[derive(Clone)]
+pub(super) struct Key {
+    hash: u64,
+    pub bytes: Bytes,
 }
 
 /// Where the committer put an entry: which group, and which place in its list of writes.
@@ -53,10 +60,69 @@ pub(super) struct Place {
 pub(super) struct Taken {
     /// The place in the group's writes: the offered one, or the one the key already has there.
     pub index: usize,
-    /// The version, for [`Overlay::remove`].
-    pub version: u64,
+    /// For [`Overlay::remove`].
+    pub slip: Slip,
     /// The value to write; none removes the key.
     pub value: Option<Bytes>,
+}
+
+/// Which version of which entry.
+#[derive(Clone, Copy)]
+pub(super) struct Slip {
+    hash: u64,
+    version: u64,
+}
+
+/// The right to change a key.
+pub(super) struct Changing<'a> {
+    stripe: &'a Stripe,
+    hash: u64,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Changing<'_> {
+    /// As [`Overlay::look`].
+    pub(super) fn look(&self, key: &[u8]) -> Result<Option<Bytes>, u64> {
+        self.stripe.slips.lock().look(self.hash, key)
+    }
+
+    /// Pins a new value. Gives the key as it goes with the batch.
+    pub(super) fn put(self, key: Bytes, value: Option<Bytes>) -> Key {
+        let key = self.key(key);
+        let mut slips = self.stripe.slips.lock();
+        slips.last_version += 1;
+        let version = slips.last_version;
+        if let Some(entry) = slips.entries.find_mut(key.hash, |entry| entry.key.bytes == key.bytes) {
+            // The old key may lie in one piece with the old value.
+            entry.key.bytes = key.bytes.clone();
+            entry.version = version;
+            entry.value = value;
+            return key;
+        }
+        let entry = Entry { key: key.clone(), version, value, taken: Place::default() };
+        slips.entries.insert_unique(key.hash, entry, |entry| entry.key.hash);
+        key
+    }
+
+    /// The key as it goes with a batch that only saw its entry.
+    pub(super) fn key(&self, bytes: Bytes) -> Key {
+        Key { hash: self.hash, bytes }
+    }
+}
+
+impl Slips {
+    fn keys(&self) -> Vec<Bytes> {
+        self.entries.iter().map(|entry| entry.key.bytes.clone()).collect()
+    }
+
+    fn look(&self, hash: u64, key: &[u8]) -> Result<Option<Bytes>, u64> {
+        let entry = self.entries.find(hash, |entry| entry.key.bytes == key);
+        entry.map(|entry| entry.value.clone()).ok_or(self.last_version)
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
 }
 
 impl Overlay {
@@ -64,66 +130,57 @@ impl Overlay {
         Overlay { stripes: (0..STRIPES).map(|_| Stripe::default()).collect() }
     }
 
-    fn stripe(&self, key: &[u8]) -> &Stripe {
-        &self.stripes[xxhash_rust::xxh3::xxh3_64(key) as usize % STRIPES]
+    /// The table in a stripe goes by the upper bits.
+    fn stripe(&self, hash: u64) -> &Stripe {
+        &self.stripes[hash as usize % STRIPES]
     }
 
-    /// The right to change a key.
-    pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
-        self.stripe(key).changing.lock()
+    /// Waits for the right to change a key.
+    pub(super) fn lock(&self, key: &[u8]) -> Changing<'_> {
+        let hash = hash(key);
+        let stripe = self.stripe(hash);
+        Changing { stripe, hash, _alone: stripe.changing.lock() }
     }
 
-    /// The newest uncommitted value: `Some(None)` is an uncommitted removal.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        self.stripe(key).slips.lock().entries.get(key).map(|entry| entry.value.clone())
-    }
-
-    /// As [`Overlay::get`]; without an entry, a sign for [`Overlay::unchanged`].
+    /// The newest uncommitted value (none: an uncommitted removal); without an entry, a sign for [`Overlay::unchanged`].
     pub(super) fn look(&self, key: &[u8]) -> Result<Option<Bytes>, u64> {
-        let slips = self.stripe(key).slips.lock();
-        slips.entries.get(key).map(|entry| entry.value.clone()).ok_or(slips.last_version)
+        let hash = hash(key);
+        self.stripe(hash).slips.lock().look(hash, key)
     }
 
     /// Does something unless a key of the stripe was changed since [`Overlay::look`] gave the sign; nobody changes one
     /// meanwhile.
     pub(super) fn unchanged(&self, key: &[u8], sign: u64, then: impl FnOnce()) {
-        let slips = self.stripe(key).slips.lock();
+        let slips = self.stripe(hash(key)).slips.lock();
         if slips.last_version == sign {
             then();
         }
     }
 
-    /// Pins a new value. The caller holds the key's lock.
-    pub(super) fn put(&self, key: Bytes, value: Option<Bytes>) {
-        let mut slips = self.stripe(&key).slips.lock();
-        slips.last_version += 1;
-        let version = slips.last_version;
-        let entry = slips.entries.entry(key).or_insert(Entry { version, value: None, taken: Place::default() });
-        entry.version = version;
-        entry.value = value;
-    }
-
     /// Takes an entry for writing, without removing it; `offered` is its place unless this group has the key already.
-    pub(super) fn take(&self, key: &[u8], offered: Place) -> Option<Taken> {
-        let mut slips = self.stripe(key).slips.lock();
-        let entry = slips.entries.get_mut(key)?;
+    pub(super) fn take(&self, key: &Key, offered: Place) -> Option<Taken> {
+        let mut slips = self.stripe(key.hash).slips.lock();
+        let entry = slips.entries.find_mut(key.hash, |entry| entry.key.bytes == key.bytes)?;
         if entry.taken.group != offered.group {
             entry.taken = offered;
         }
-        Some(Taken { index: entry.taken.index, version: entry.version, value: entry.value.clone() })
+        let slip = Slip { hash: key.hash, version: entry.version };
+        Some(Taken { index: entry.taken.index, slip, value: entry.value.clone() })
     }
 
     /// Removes an entry if nothing newer has replaced it.
-    pub(super) fn remove(&self, key: &[u8], version: u64) {
-        let mut slips = self.stripe(key).slips.lock();
-        if slips.entries.get(key).is_some_and(|entry| entry.version == version) {
-            slips.entries.remove(key);
+    pub(super) fn remove(&self, key: &[u8], slip: Slip) {
+        let mut slips = self.stripe(slip.hash).slips.lock();
+        let entry =
+            slips.entries.find_entry(slip.hash, |entry| entry.version == slip.version && entry.key.bytes == key);
+        if let Ok(entry) = entry {
+            entry.remove();
         }
     }
 
     /// The keys of all entries. Looks at every stripe; whoever changes a key afterwards does so after this look.
     pub(super) fn keys(&self) -> Vec<Bytes> {
-        self.stripes.iter().flat_map(|stripe| stripe.slips.lock().entries.keys().cloned().collect::<Vec<_>>()).collect()
+        self.stripes.iter().flat_map(|stripe| stripe.slips.lock().keys()).collect()
     }
 
     /// How many entries there are. Looks at every stripe.
@@ -140,19 +197,20 @@ mod tests {
     fn a_newer_version_outlives_the_commit_of_an_older_one() {
         let overlay = Overlay::new();
         let value = |text: &'static str| Some(Bytes::from(text));
-        overlay.put("k".into(), value("old"));
-        let taken = overlay.take(b"k", Place { group: 1, index: 3 }).unwrap();
+        let put = |text| overlay.lock(b"k").put("k".into(), value(text));
+        let key = put("old");
+        let taken = overlay.take(&key, Place { group: 1, index: 3 }).unwrap();
         assert_eq!((taken.index, taken.value), (3, value("old")));
-        overlay.put("k".into(), value("new"));
-        overlay.remove(b"k", taken.version);
-        assert_eq!(overlay.get(b"k"), Some(value("new")));
+        put("new");
+        overlay.remove(b"k", taken.slip);
+        assert_eq!(overlay.lock(b"k").look(b"k"), Ok(value("new")));
 
-        let again = overlay.take(b"k", Place { group: 1, index: 9 }).unwrap();
+        let again = overlay.take(&key, Place { group: 1, index: 9 }).unwrap();
         assert_eq!((again.index, again.value), (3, value("new")));
-        let next_group = overlay.take(b"k", Place { group: 2, index: 0 }).unwrap();
+        let next_group = overlay.take(&key, Place { group: 2, index: 0 }).unwrap();
         assert_eq!(next_group.index, 0);
         assert_eq!(overlay.keys(), ["k"]);
-        overlay.remove(b"k", again.version);
-        assert_eq!((overlay.get(b"k"), overlay.len()), (None, 0));
+        overlay.remove(b"k", again.slip);
+        assert_eq!((overlay.look(b"k"), overlay.len()), (Err(2), 0));
     }
 }

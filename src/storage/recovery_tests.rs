@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::batch::Batch;
+use super::batch::{Batch, Keyed};
 use super::engine::{Engine, Space, Visit, Write};
 use super::error::StorageError;
 use super::home::Home;
@@ -78,7 +78,7 @@ fn bench(fsync: Fsync, loses_on_opening: bool, home: Option<Arc<Home>>) -> Bench
 
 fn put(store: &Store, key: &'static str) -> Result<(), StorageError> {
     let mut batch = Batch::new();
-    store.update(&mut batch, key.into(), |_| ((), Some("v".into())))?;
+    store.update(&mut batch, key.as_bytes(), |_| ((), Some(Keyed::copied(key, "v"))))?;
     heard(&submit(store, batch, false)).map(drop)
 }
 
@@ -190,7 +190,7 @@ fn below_the_floor_only_what_makes_room_is_edited() {
     until("the floor holds", || !bench.store.is_writable());
     assert!(matches!(put(&bench.store, "b"), Err(StorageError::DiskFull { .. })));
     let mut batch = Batch::making_room();
-    bench.store.edit(&mut batch, "a".into(), |_| ((), super::batch::Edit::Remove)).unwrap();
+    bench.store.edit(&mut batch, b"a", |_| ((), super::batch::Edit::Remove)).unwrap();
     heard(&submit(&bench.store, batch, false)).unwrap();
     assert_eq!(bench.store.get(b"a").unwrap(), None);
     bench.store.set_free_bytes_min(0);

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::batch::{Batch, Edit, Parts};
+use super::batch::{Batch, Edit, Keyed, Parts};
 use super::core::Core;
 use super::engine::{Engine, Space, Visit, check_key};
 use super::error::StorageError;
@@ -121,8 +121,8 @@ impl Store {
     pub fn update<T>(
         &self,
         batch: &mut Batch,
-        key: Bytes,
-        change: impl FnOnce(Option<Bytes>) -> (T, Option<Bytes>),
+        key: &[u8],
+        change: impl FnOnce(Option<Bytes>) -> (T, Option<Keyed>),
     ) -> Result<T, StorageError> {
         self.edit(batch, key, |old| {
             let (answer, new) = change(old);
@@ -135,36 +135,34 @@ impl Store {
     pub fn edit<T>(
         &self,
         batch: &mut Batch,
-        key: Bytes,
+        key: &[u8],
         change: impl FnOnce(Option<Bytes>) -> (T, Edit),
     ) -> Result<T, StorageError> {
         let core = &*self.core;
-        check_key(&key)?;
+        check_key(key)?;
         core.check_open(batch.parts.makes_room)?;
         batch.core.get_or_insert_with(|| self.core.clone());
         batch.parts.failures_seen.get_or_insert_with(|| core.counters.failures.load(Ordering::Acquire));
-        let locked = core.overlay.lock(&key);
-        let uncommitted = core.overlay.get(&key);
-        let seen_uncommitted = uncommitted.is_some();
-        let old = match uncommitted {
-            Some(value) => value,
-            None => core.newest(&key)?,
-        };
+        let changing = core.overlay.lock(key);
+        let looked = changing.look(key);
+        let seen_uncommitted = looked.is_ok();
+        let old = looked.or_else(|sign| core.committed(key, sign))?;
         let (answer, edit) = change(old);
-        let value = match edit {
+        let (key, value) = match edit {
             Edit::Keep if !seen_uncommitted => return Ok(answer),
             Edit::Keep => {
-                batch.parts.touch(key, 0);
+                batch.parts.touch(changing.key(Bytes::copy_from_slice(key)), 0);
                 return Ok(answer);
             }
-            Edit::Put(value) => Some(value),
-            Edit::Remove => None,
+            Edit::Put(keyed) => {
+                debug_assert_eq!(keyed.key(), key, "a record is put under its own key");
+                (keyed.key(), Some(keyed.record()))
+            }
+            Edit::Remove => (Bytes::copy_from_slice(key), None),
         };
         let bytes = value.as_ref().map_or(0, Bytes::len);
         core.largest.note(bytes);
-        batch.parts.touch(key.clone(), bytes);
-        core.overlay.put(key, value);
-        drop(locked);
+        batch.parts.touch(changing.put(key, value), bytes);
         Ok(answer)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::batch::{Batch, Edit};
+use super::batch::{Batch, Edit, Keyed};
 use super::engine::Space;
 use super::memory::MemoryEngine;
 use super::store::{Fsync, Store};
@@ -68,14 +68,14 @@ proptest! {
         for step in steps {
             match step {
                 Step::Edit(b, key, value) => {
-                    let old = store.edit(&mut batches[b].0, one(key), |old| {
-                        (old, value.map_or(Edit::Remove, |value| Edit::Put(one(value))))
+                    let old = store.edit(&mut batches[b].0, &[key], |old| {
+                        (old, value.map_or(Edit::Remove, |value| Edit::Put(Keyed::copied([key], [value]))))
                     });
                     prop_assert_eq!(old.unwrap().map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
                     set(&mut objects, key, value);
                 }
                 Step::Keep(b, key) => {
-                    let old = store.edit(&mut batches[b].0, one(key), |old| (old, Edit::Keep)).unwrap();
+                    let old = store.edit(&mut batches[b].0, &[key], |old| (old, Edit::Keep)).unwrap();
                     prop_assert_eq!(old.map(|old| old.to_vec()), objects.get(&vec![key]).cloned());
                 }
                 Step::Note(b, key, value) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::Batch;
+use super::batch::{Batch, Keyed};
 use super::engine::{Engine, Space, Visit, Write};
 use super::error::StorageError;
 use super::mark::BATCH_KEY;
@@ -79,11 +79,11 @@ pub(super) fn store(engine: Arc<dyn Engine>, fsync: Fsync, inline: bool) -> Stor
 }
 
 fn put(store: &Store, batch: &mut Batch, key: &'static str, value: &'static str) {
-    store.update(batch, key.into(), |_| ((), Some(value.into()))).unwrap();
+    store.update(batch, key.as_bytes(), |_| ((), Some(Keyed::copied(key, value)))).unwrap();
 }
 
 fn keep(store: &Store, batch: &mut Batch, key: &'static str) -> Option<Bytes> {
-    store.update(batch, key.into(), |old| (old, None)).unwrap()
+    store.update(batch, key.as_bytes(), |old| (old, None)).unwrap()
 }
 
 pub(super) fn submit(store: &Store, batch: Batch, sync: bool) -> Receiver<Result<Committed, StorageError>> {
@@ -266,7 +266,7 @@ fn callers_wait_while_too_much_is_on_its_way() {
     let gate = stand_at_gate(&engine, &store);
     assert!(is_ready(store.flushed()));
     let mut batch = Batch::new();
-    store.update(&mut batch, "big".into(), |_| ((), Some(Bytes::from(vec![0; 2000])))).unwrap();
+    store.update(&mut batch, b"big", |_| ((), Some(Keyed::copied("big", [0; 2000])))).unwrap();
     let hear = submit(&store, batch, false);
     let mut waiting = pin!(store.flushed());
     let mut context = Context::from_waker(Waker::noop());
@@ -291,7 +291,7 @@ fn a_dropped_batch_is_committed_and_a_stopped_store_refuses() {
     assert_eq!(engine.get(Space::Objects, b"a").unwrap(), Some("1".into()));
     assert_eq!(heard(&submit(&store, late, false)), Err(StorageError::Stopped));
     assert_eq!(store.settle(), Err(StorageError::Stopped));
-    let edited = store.update(&mut Batch::new(), "c".into(), |_| ((), Some("1".into())));
+    let edited = store.update(&mut Batch::new(), b"c", |_| ((), Some(Keyed::copied("c", "1"))));
     assert_eq!(edited, Err(StorageError::Stopped));
 }
 
@@ -307,7 +307,7 @@ fn a_panic_in_a_completion_does_not_end_the_thread_and_a_bad_key_fails_only_its_
     store.put_other(&mut batch, Space::Hints, "h".into(), Some("1".into()));
     assert_eq!(heard(&submit(&store, batch, false)), Err(StorageError::KeyLength { bytes: 0 }));
     assert_eq!(store.get_other(Space::Hints, b"h"), Ok(None));
-    let edited = store.update(&mut Batch::new(), Bytes::new(), |_| ((), None));
+    let edited = store.update(&mut Batch::new(), b"", |_| ((), None));
     assert_eq!(edited, Err(StorageError::KeyLength { bytes: 0 }));
 }
 
@@ -324,11 +324,11 @@ fn threads_that_count_up_the_same_keys_lose_nothing() {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let mut batch = Batch::new();
-                    let key = Bytes::from(vec![b'k', ((thread + round) % 3) as u8]);
+                    let key = [b'k', ((thread + round) % 3) as u8];
                     store
-                        .update(&mut batch, key.clone(), |old| {
+                        .update(&mut batch, &key, |old| {
                             let next = old.as_ref().map_or(0, number) + 1;
-                            ((), Some(Bytes::copy_from_slice(&next.to_be_bytes())))
+                            ((), Some(Keyed::copied(key, next.to_be_bytes())))
                         })
                         .unwrap();
                     let seen = store.get(&key).unwrap().as_ref().map(number);

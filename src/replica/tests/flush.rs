@@ -11,7 +11,7 @@ use crate::policy::Conflict;
 use crate::replica::Replica;
 use crate::replica::clock::wall_ms;
 use crate::replica::write::NotStored;
-use crate::storage::batch::Batch;
+use crate::storage::batch::{Batch, Keyed};
 use crate::storage::memory::MemoryEngine;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -168,7 +168,10 @@ fn what_a_lost_commit_brings_back_is_swept_again() {
     replica.draw_lines(&lines(0, &[(9, 7)]));
     sweep(&replica);
     let mut batch = Batch::new();
-    replica.store().update(&mut batch, Bytes::copy_from_slice(key().as_bytes()), |_| ((), before)).unwrap();
+    replica
+        .store()
+        .update(&mut batch, key().as_bytes(), |_| ((), before.map(|record| Keyed::copied(key().as_bytes(), record))))
+        .unwrap();
     replica.submit(batch, false, Box::new(|result| assert!(result.is_ok())));
     replica.count_all().unwrap();
     assert_eq!((replica.keyspace(0), replica.is_sweeping()), ((1, 0), false));

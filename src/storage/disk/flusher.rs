@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::log::{self, Spare, Unsynced};
-use super::table::{Part, Table};
+use super::table::{Key, Part, Table};
 use super::{FULL_TABLES_MAX, LoggedTable};
 use crate::storage::engine::{Space, Write};
 use crate::storage::error::StorageError;
@@ -81,9 +81,10 @@ impl Shelf {
 
     /// What a key has in memory; `Some(None)`: it is removed.
     pub(super) fn in_memory(&self, space: Space, key: &[u8]) -> Option<Option<Bytes>> {
+        let key = Key::new(Bytes::copy_from_slice(key));
         let memory = self.memory.read();
-        let full = || memory.full.iter().rev().find_map(|full| full.table.get(space, key));
-        memory.filling.get(space, key).or_else(full)
+        let full = || memory.full.iter().rev().find_map(|full| full.table.get(space, &key));
+        memory.filling.get(space, &key).or_else(full)
     }
 
     /// What there is now from `from` (included) to `to` (excluded; none: to the end).

@@ -18,13 +18,13 @@ const SHARDS: usize = 256;
 
 /// A key, and its first eight bytes as a number: most comparisons need no more, and those lie in the tree itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+pub(super) struct Key {
     head: u64,
     bytes: Bytes,
 }
 
 impl Key {
-    fn new(bytes: Bytes) -> Key {
+    pub(super) fn new(bytes: Bytes) -> Key {
         let mut head = [0; 8];
         let known = bytes.len().min(8);
         head[..known].copy_from_slice(&bytes[..known]);
@@ -58,9 +58,8 @@ impl Table {
     }
 
     /// What a key has here; `Some(None)`: it is removed.
-    pub(super) fn get(&self, space: Space, key: &[u8]) -> Option<Option<Bytes>> {
-        let key = Key::new(Bytes::copy_from_slice(key));
-        self.spaces[space.index()][key.shard()].get(&key).cloned()
+    pub(super) fn get(&self, space: Space, key: &Key) -> Option<Option<Bytes>> {
+        self.spaces[space.index()][key.shard()].get(key).cloned()
     }
 
     /// What is there now from `from` (included) to `to` (excluded; none: to the end).
@@ -117,8 +116,9 @@ mod tests {
                 model.insert(Bytes::from(key.clone()), value);
             }
             for (key, value) in &model {
-                prop_assert_eq!(table.get(Space::Hints, key), Some(value.clone()));
-                prop_assert_eq!(table.get(Space::Objects, key), None);
+                let key = Key::new(key.clone());
+                prop_assert_eq!(table.get(Space::Hints, &key), Some(value.clone()));
+                prop_assert_eq!(table.get(Space::Objects, &key), None);
             }
             moments.push((table.part(Space::Hints, &from, to.as_deref()), model));
             for (part, model) in moments {
