@@ -212,6 +212,7 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>, started: &
         let asked = operations.len();
         let outcomes = house.run(operations).await;
         debug_assert_eq!(outcomes.len(), asked, "one outcome for each operation");
+        let now_ms = house.now_ms();
         let mut counts: HashMap<usize, Outcome> = HashMap::new();
         for at in shared(&shares) {
             counts.entry(at).or_insert_with(|| outcomes[at].clone());
@@ -223,7 +224,7 @@ async fn finish<H: House + Send>(house: &mut H, mut tasks: Vec<Task>, started: &
                 Share::Own(count) => own.by_ref().take(count).map(|(_, outcome)| outcome).collect(),
                 Share::Amount { operation, amount } => smallvec![of_amount(counts.get(&operation), amount)],
             };
-            if let Some((number, barrier)) = advance(house, &mut tasks, task, outcomes)
+            if let Some((number, barrier)) = advance(house, &mut tasks, task, outcomes, now_ms)
                 && !pass(house, number, barrier, started).await
             {
                 return false;
@@ -289,7 +290,13 @@ fn of_amount(outcome: Option<&Outcome>, amount: usize) -> Outcome {
 }
 
 /// Goes on with a task whose operations ran.
-fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes: Outcomes) -> Option<(usize, Barrier)> {
+fn advance<H: House>(
+    house: &mut H,
+    tasks: &mut Vec<Task>,
+    task: Task,
+    outcomes: Outcomes,
+    now_ms: u64,
+) -> Option<(usize, Barrier)> {
     let begins_again = !matches!(task.then, Then::Committed(_));
     let raced = begins_again && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Raced));
     if raced && task.attempts >= ATTEMPTS_MAX {
@@ -299,7 +306,7 @@ fn advance<H: House>(house: &mut H, tasks: &mut Vec<Task>, task: Task, outcomes:
     let (begun, attempts) = if raced {
         (house.begin(task.number, true), task.attempts + 1)
     } else {
-        let step = task.then.run(outcomes, house.now_ms());
+        let step = task.then.run(outcomes, now_ms);
         (Begun { step, reads_only: task.reads_only }, task.attempts)
     };
     take(house, tasks, task.number, begun, attempts)

@@ -34,7 +34,7 @@ pub enum Step {
 /// A reply to come.
 pub type Waiting = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-/// How a command goes on. The number is the coordinator's wall clock in Unix milliseconds, one reading for the batch.
+/// How a command goes on. The number is the coordinator's wall clock in Unix milliseconds, one reading for the round.
 pub enum Then {
     /// Without anything to remember: no allocation on the hot path.
     Plain(fn(Outcomes, u64) -> Step),

@@ -22,6 +22,7 @@ pub mod count;
 pub mod explain;
 pub mod news;
 pub mod listing;
+mod lookup;
 mod old;
 mod place;
 mod round;
@@ -192,7 +193,7 @@ impl Coordinator {
                     if !avoid.contains(&node) {
                         avoid.push(node);
                     }
-                    unplaced.push((at, operation));
+                    unplaced.push((at, *operation));
                     Outcome::Failed(Failure::ForwardLost)
                 }
             });

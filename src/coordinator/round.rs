@@ -341,7 +341,7 @@ impl Round {
         let body = {
             let state = self.state.lock();
             let operations = slots.iter().filter_map(|at| match &state.slots[*at as usize].run {
-                Run::Away { operation, .. } => operation.as_ref(),
+                Run::Away { operation, .. } => operation.as_deref(),
                 _ => None,
             });
             forward::request_body(operations)

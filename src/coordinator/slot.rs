@@ -4,6 +4,7 @@
 //! comes late is never taken for one to the write.
 
 use super::Coordinator;
+use super::lookup::Lookup;
 use crate::causality::{Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
@@ -11,9 +12,8 @@ use crate::message::data::{Answer, Refusal, Requests};
 use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::object::counter::Entry;
-use crate::object::digest::Digest;
 use crate::peer::link::CallError;
-use crate::quorum::{Verdict, get, put};
+use crate::quorum::{Verdict, put};
 use crate::replica::count_up::Reading;
 use crate::replica::write::Stored;
 use crate::storage::error::StorageError;
@@ -43,7 +43,7 @@ pub enum Ended {
     /// With this outcome.
     Outcome(Outcome),
     /// The coordinator it was sent to never got it: place it anew, avoiding that node.
-    Unplaced(Operation, u16),
+    Unplaced(Box<Operation>, u16),
 }
 
 /// One operation of a round.
@@ -67,22 +67,13 @@ pub enum Run {
         own_error: Option<String>,
     },
     /// A read coordinated here.
-    Get {
-        /// Its quorum.
-        machine: get::Get,
-        /// The digest of this node's own copy.
-        own: Digest,
-        /// This node's floor before anyone was asked.
-        floor: Hlc,
-        /// What is to be done with what it gets.
-        purpose: Purpose,
-    },
+    Get(Box<Lookup>),
     /// A read whose write is another slot of the round.
     Continued(u32),
     /// At another coordinator.
     Away {
         /// Kept to be placed anew.
-        operation: Option<Operation>,
+        operation: Option<Box<Operation>>,
         /// Which one.
         node: u16,
         /// Replicas known to have acknowledged: W once it is written; zero for a read.
@@ -92,15 +83,6 @@ pub enum Run {
     },
     /// Ended before it started.
     Over,
-}
-
-/// What a read is for.
-#[derive(Debug)]
-pub enum Purpose {
-    /// To be shown.
-    Show,
-    /// To be added to.
-    Add(Box<Operation>),
 }
 
 /// By what one knows that a replica holds a write.
@@ -185,7 +167,8 @@ pub struct Sending {
 }
 
 impl Sending {
-    fn frame(&mut self, node: u16) -> &mut Frame {
+    /// The frame of a peer.
+    pub fn frame(&mut self, node: u16) -> &mut Frame {
         let at = self.frames.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {
             self.frames.push((node, Frame::default()));
             self.frames.len() - 1
@@ -193,7 +176,8 @@ impl Sending {
         &mut self.frames[at].1
     }
 
-    fn repair(&mut self, node: u16, key: &StorageKey, object: &[u8], floor: Hlc) {
+    /// A repair for a peer.
+    pub fn repair(&mut self, node: u16, key: &StorageKey, object: &[u8], floor: Hlc) {
         let at = self.repairs.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {
             self.repairs.push((node, Requests::default()));
             self.repairs.len() - 1
@@ -242,7 +226,7 @@ impl Slot {
         match &self.run {
             Run::Put { machine, .. } => machine.settled(),
             Run::Away { written, .. } => written.is_none(),
-            Run::Get { .. } | Run::Continued(_) | Run::Over => true,
+            Run::Get(_) | Run::Continued(_) | Run::Over => true,
         }
     }
 
@@ -294,23 +278,11 @@ impl Slot {
         self.ended.take().unwrap_or(Ended::Outcome(Outcome::Failed(Failure::ForwardLost)))
     }
 
-    /// Adds reads to the frames.
-    pub fn ask(&self, asks: &[u16], at: u32, sending: &mut Sending) {
-        let Run::Get { machine, own, .. } = &self.run else { return };
-        for node in asks {
-            let frame = sending.frame(*node);
-            frame.requests.read(&self.key, *own);
-            frame.slots.push(at);
-            frame.hurry |= machine.has_spare();
-            frame.reads = true;
-        }
-    }
-
     /// Asks one more home if this is a read that is not decided yet. Gives how many it asked.
     pub fn hedge(&mut self, at: u32, sending: &mut Sending) -> u64 {
-        let Run::Get { machine, .. } = &mut self.run else { return 0 };
-        let asks = machine.hedge();
-        self.ask(&asks, at, sending);
+        let Run::Get(lookup) = &mut self.run else { return 0 };
+        let asks = lookup.machine.hedge();
+        lookup.ask(&self.key, &asks, at, sending);
         asks.len() as u64
     }
 
@@ -358,15 +330,15 @@ impl Slot {
                 let sends = machine.applied(node, durable);
                 self.send(&sends, at, desk, sending);
             }
-            (Run::Get { machine, own, .. }, Answer::Same) => machine.answered(&self.key, node, *own, None),
-            (Run::Get { machine, own, .. }, Answer::Object(mut object)) => {
+            (Run::Get(lookup), Answer::Same) => lookup.machine.answered(&self.key, node, lookup.own, None),
+            (Run::Get(lookup), Answer::Object(mut object)) => {
                 // It may not have heard of a flush yet.
                 desk.coordinator.replica.bury_dead(self.key.database(), &mut object);
-                machine.answered(&self.key, node, *own, Some(object));
+                lookup.machine.answered(&self.key, node, lookup.own, Some(object));
             }
-            (Run::Get { machine, .. }, Answer::Refused(Refusal::Damaged)) => {
-                let asks = machine.damaged(node);
-                self.ask(&asks, at, sending);
+            (Run::Get(lookup), Answer::Refused(Refusal::Damaged)) => {
+                let asks = lookup.machine.damaged(node);
+                lookup.ask(&self.key, &asks, at, sending);
             }
             // Its store failed: the copy may be there after a restart.
             (Run::Put { .. }, Answer::Refused(Refusal::Storage)) => self.failed(node, true, at, desk, sending),
@@ -384,9 +356,9 @@ impl Slot {
                 let sends = machine.failed(node, sent);
                 self.send(&sends, at, desk, sending);
             }
-            Run::Get { machine, .. } => {
-                let asks = machine.failed(node);
-                self.ask(&asks, at, sending);
+            Run::Get(lookup) => {
+                let asks = lookup.machine.failed(node);
+                lookup.ask(&self.key, &asks, at, sending);
             }
             Run::Away { .. } | Run::Continued(_) | Run::Over => {}
         }
@@ -395,14 +367,14 @@ impl Slot {
     /// The other coordinator has answered. It may be too late, or of no use, when others were asked meanwhile; and that
     /// one may not have heard of a flush yet.
     pub fn end(&mut self, mut outcome: Outcome, desk: &Desk<'_>) {
-        if matches!(self.run, Run::Get { .. }) && (self.decided || !matches!(outcome, Outcome::Got(_))) {
+        if matches!(self.run, Run::Get(_)) && (self.decided || !matches!(outcome, Outcome::Got(_))) {
             return;
         }
         if let Outcome::Got(object) = &mut outcome {
             desk.coordinator.replica.bury_dead(self.key.database(), object);
         }
         if let Run::Away { operation, written, w, .. } = &mut self.run {
-            *written = Evidence::of(operation.take().as_ref(), &outcome, desk.coordinator.now_ms());
+            *written = Evidence::of(operation.take().as_deref(), &outcome, desk.coordinator.now_ms());
             // What failed is not waited for.
             if written.is_none() {
                 *w = 0;
@@ -423,93 +395,43 @@ impl Slot {
         self.decided = true;
     }
 
-    /// Draws the outcome as soon as the machine has a verdict; repairs stale homes once a read is decided.
+    /// Draws the outcome as soon as the machine has a verdict.
     pub fn decide(&mut self, desk: &Desk<'_>, sending: &mut Sending) {
-        let verdict = match &self.run {
-            Run::Put { machine, .. } => machine.verdict(),
-            Run::Get { machine, .. } => machine.verdict(),
-            Run::Away { .. } | Run::Continued(_) | Run::Over => return,
-        };
-        if verdict == Verdict::Won
-            && let Run::Get { machine, floor, purpose, .. } = &mut self.run
-            && let Purpose::Add(operation) = std::mem::replace(purpose, Purpose::Show)
-        {
-            let reading = Reading {
-                object: machine.merged().clone(),
-                floor: floor_of(machine, *floor),
-                of_home: machine.home_answered(),
-            };
-            // What it writes repairs whoever holds less.
-            sending.ready.push(Ready { at: UNPLACED, operation: *operation, reading });
-            return;
-        }
-        if verdict != Verdict::Pending && !self.decided {
-            self.decided = true;
-            self.ended = Some(Ended::Outcome(self.outcome(verdict, desk)));
-            self.repair(verdict, desk, sending);
-        }
-        match &mut self.run {
-            Run::Put { machine, stored, .. } if self.decided && machine.settled() => *stored = None,
-            _ => {}
-        }
-    }
-
-    fn outcome(&self, verdict: Verdict, desk: &Desk<'_>) -> Outcome {
-        if verdict == Verdict::Lost {
-            desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
-        }
-        match &self.run {
-            Run::Put { stored: Some(stored), .. } if verdict == Verdict::Won => match &stored.counted {
-                Some(counted) => Outcome::Counted(counted.clone()),
-                None => Outcome::Written(stored.context.clone()),
-            },
-            Run::Put { machine, own_error, .. } => Outcome::Failed(put_failure(machine, own_error.as_deref())),
-            Run::Get { machine, .. } if verdict == Verdict::Won => {
-                let object = machine.merged().clone();
-                if object.siblings.len() > 1 && object.shown_values(desk.coordinator.now_ms()).count() > 1 {
-                    desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
+        let outcome = match &mut self.run {
+            Run::Put { machine, stored, own_error } => {
+                let outcome = written(machine, stored.as_ref(), own_error.as_deref()).filter(|_| !self.decided);
+                if matches!(outcome, Some(Outcome::Failed(_))) {
+                    desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
                 }
-                Outcome::Got(object)
+                if machine.settled() && (self.decided || outcome.is_some()) {
+                    *stored = None;
+                }
+                outcome
             }
-            Run::Get { machine, .. } => {
-                Outcome::Failed(Failure::ReadShort { answered: machine.answers(), needed: machine.needed() })
-            }
-            Run::Away { .. } | Run::Continued(_) | Run::Over => Outcome::Failed(Failure::ForwardLost),
-        }
+            Run::Get(lookup) if !self.decided => lookup.conclude(&self.key, desk, sending),
+            Run::Get(_) | Run::Away { .. } | Run::Continued(_) | Run::Over => None,
+        };
+        let Some(outcome) = outcome else { return };
+        self.decided = true;
+        self.ended = Some(Ended::Outcome(outcome));
     }
-
-    /// Sends what all hold together to homes that answered with less (§5).
-    fn repair(&self, verdict: Verdict, desk: &Desk<'_>, sending: &mut Sending) {
-        let Run::Get { machine, floor, .. } = &self.run else { return };
-        if verdict != Verdict::Won {
-            return;
-        }
-        let stale = machine.stale(&self.key);
-        if stale.is_empty() {
-            return;
-        }
-        let mut bytes = Vec::with_capacity(machine.merged().encoded_bytes());
-        machine.merged().encode(&mut bytes);
-        let floor = floor_of(machine, *floor);
-        for node in stale {
-            if usize::from(node) == desk.view.me {
-                sending.own_repairs.push((self.key.clone(), machine.merged().clone(), floor));
-            } else {
-                sending.repair(node, &self.key, &bytes, floor);
-            }
-        }
-    }
-}
-
-/// What the result of a read bears. Homes were asked after the floor was known, so what they said is as good as read at it;
-/// a loan is not.
-fn floor_of(machine: &get::Get, floor: Hlc) -> Hlc {
-    if machine.has_loans() { Hlc(0) } else { floor.max(Hlc(1)) }
 }
 
 /// This node's own store failed.
 fn own_failed(machine: &mut put::Put, me: u16, error: &StorageError) -> put::Sends {
     machine.failed(me, error.is_in_doubt())
+}
+
+/// How a write ended, if it has.
+fn written(machine: &put::Put, stored: Option<&Stored>, own_error: Option<&str>) -> Option<Outcome> {
+    Some(match (machine.verdict(), stored) {
+        (Verdict::Pending, _) => return None,
+        (Verdict::Won, Some(stored)) => match &stored.counted {
+            Some(counted) => Outcome::Counted(counted.clone()),
+            None => Outcome::Written(stored.context.clone()),
+        },
+        _ => Outcome::Failed(put_failure(machine, own_error)),
+    })
 }
 
 /// What is known of a write that missed its quorum.

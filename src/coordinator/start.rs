@@ -1,7 +1,8 @@
 //! The start of a round: this node's own reads and writes, in order, and the frames for everybody else.
 
+use super::lookup::{Lookup, Purpose};
 use super::place::{Forwarding, Place, homes, place, policy, typical_us};
-use super::slot::{Desk, Purpose, Ready, Run, Sending, Slot, UNPLACED};
+use super::slot::{Desk, Ready, Run, Sending, Slot, UNPLACED};
 use crate::causality::Hlc;
 use crate::handoff::ALL_HOMES;
 use crate::key::StorageKey;
@@ -84,7 +85,7 @@ impl<'a> Starting<'a> {
                 }
                 let w = if is_read { 0 } else { policy.w };
                 let key = operation.key.clone();
-                Slot::new(key, Run::Away { operation: Some(operation), node, w, written: None })
+                Slot::new(key, Run::Away { operation: Some(Box::new(operation)), node, w, written: None })
             }
             Place::Here(candidates) => match operation.act {
                 Act::Get => self.begin_get(at, operation.key, Purpose::Show, policy, candidates),
@@ -172,10 +173,12 @@ impl<'a> Starting<'a> {
         if machine.can_hedge() {
             self.hedge_after = self.hedge_after.max(self.patience(machine.reachable_homes()));
         }
-        let mut slot = Slot::new(key, Run::Get { machine, own, floor: self.floor, purpose });
-        slot.ask(&asks, at, &mut self.sending);
-        slot.decide(&self.desk, &mut self.sending);
-        slot
+        let mut lookup = Lookup { machine, own, floor: self.floor, purpose };
+        lookup.ask(&key, &asks, at, &mut self.sending);
+        match lookup.conclude(&key, &self.desk, &mut self.sending) {
+            Some(outcome) => Slot::over(key, outcome),
+            None => Slot::new(key, Run::Get(Box::new(lookup))),
+        }
     }
 
     /// How long a read waits for those it has asked: about as long as the quickest of its homes takes at most.

@@ -215,6 +215,11 @@ impl Get {
         &self.merged
     }
 
+    /// As [`Get::merged`], for the last time: what is answered later is merged with nothing.
+    pub fn take_merged(&mut self) -> Object {
+        std::mem::take(&mut self.merged)
+    }
+
     /// The *homes* that answered with less than [`Get::merged`], and those whose record is damaged: they are to be repaired
     /// (§5). Fallbacks are not: their copies are on loan. A damaged record may have been the newest, so it is replaced only
     /// by what most of N hold together.
