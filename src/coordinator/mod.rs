@@ -45,7 +45,7 @@ use crate::replica::Replica;
 use acks::AckLog;
 use news::Newsroom;
 use place::Forwarding;
-use round::Round;
+use round::{Round, Started};
 use slot::Ended;
 use smallvec::SmallVec;
 use std::pin::Pin;
@@ -182,11 +182,18 @@ impl Coordinator {
         avoid: &mut SmallVec<[u16; 4]>,
     ) -> (Vec<Outcome>, Vec<(usize, Operation)>) {
         self.replica.clock.leased().await;
-        let round = Round::start(self, operations, acks.map(AckLog::bell), forwarding, deadline, avoid);
-        round.ended().await;
+        let all_ended = match Round::start(self, operations, acks.map(AckLog::bell), forwarding, deadline, avoid) {
+            Started::Over(ended) => ended,
+            Started::Going(round) => {
+                round.ended().await;
+                let ended = round.take();
+                acks.inspect(|acks| acks.note(round));
+                ended
+            }
+        };
         let mut outcomes = Vec::new();
         let mut unplaced = Vec::new();
-        for (at, ended) in round.take().into_iter().enumerate() {
+        for (at, ended) in all_ended.into_iter().enumerate() {
             outcomes.push(match ended {
                 Ended::Outcome(outcome) => outcome,
                 Ended::Unplaced(operation, node) => {
@@ -197,9 +204,6 @@ impl Coordinator {
                     Outcome::Failed(Failure::ForwardLost)
                 }
             });
-        }
-        if let Some(acks) = acks {
-            acks.note(round);
         }
         (outcomes, unplaced)
     }

@@ -49,6 +49,14 @@ struct Timing {
     reads: bool,
 }
 
+/// What became of operations that were started.
+pub enum Started {
+    /// All are decided, nothing is on the way.
+    Over(Vec<Ended>),
+    /// Some are not, or others are still to hear of them.
+    Going(Arc<Round>),
+}
+
 struct State {
     /// One for each operation, then those that continue some of them.
     slots: Vec<Slot>,
@@ -66,13 +74,16 @@ impl Round {
         forwarding: Forwarding,
         deadline: Instant,
         avoid: &[u16],
-    ) -> Arc<Round> {
+    ) -> Started {
         // Before anything is read or stamped.
         let ticket = Arc::new(coordinator.replica.under_way.ticket());
         let view = coordinator.view();
         let mut starting = Starting::new(Desk { coordinator, view: &view });
         let begin = |(at, operation)| starting.begin(at as u32, operation, forwarding, avoid);
-        let slots: Vec<Slot> = operations.into_iter().enumerate().map(begin).collect();
+        let mut slots: Vec<Slot> = operations.into_iter().enumerate().map(begin).collect();
+        if starting.asks_nobody() && slots.iter().all(Slot::is_decided) {
+            return Started::Over(slots.iter_mut().map(Slot::take).collect());
+        }
         let Starting { sending, batch, own_puts, sync, away, hedge_after, .. } = starting;
         let undecided = slots.iter().filter(|slot| !slot.is_decided()).count();
         let round = Arc::new(Round {
@@ -91,7 +102,7 @@ impl Round {
         if !own_puts.is_empty() {
             round.commit(batch, sync, own_puts);
         }
-        round
+        Started::Going(round)
     }
 
     /// Waits until every operation is decided. Reads that take long are asked of other homes meanwhile.

@@ -167,6 +167,11 @@ pub struct Sending {
 }
 
 impl Sending {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.repairs.is_empty() && self.own_repairs.is_empty() && self.ready.is_empty()
+    }
+
     /// The frame of a peer.
     pub fn frame(&mut self, node: u16) -> &mut Frame {
         let at = self.frames.iter().position(|(to, _)| *to == node).unwrap_or_else(|| {

@@ -100,6 +100,11 @@ impl<'a> Starting<'a> {
         }
     }
 
+    /// Whether this node does nothing for what was started, and nobody else is asked to.
+    pub fn asks_nobody(&self) -> bool {
+        self.own_puts.is_empty() && self.away.is_empty() && self.sending.is_empty()
+    }
+
     /// Goes on with an increment: adds to what was read.
     pub fn add(&mut self, Ready { at, operation, reading }: Ready) -> Slot {
         debug_assert!(at != UNPLACED);

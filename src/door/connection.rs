@@ -127,6 +127,10 @@ struct Connection {
 
 impl Connection {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        // Later the client is told.
+        if *self.stop.borrow() {
+            return Err(Ended::Stopping);
+        }
         loop {
             match self.read().await? {
                 Came::Requests => while self.step().await? {},
@@ -154,7 +158,7 @@ impl Connection {
             }
             return Err(ended);
         }
-        if *self.stop.borrow() {
+        if self.session.client.is_seen_out() {
             return Err(Ended::Stopping);
         }
         Ok(more)
@@ -309,14 +313,19 @@ impl Connection {
         if self.session.client.is_killed() {
             return Err(Ended::Asked);
         }
+        if self.session.client.is_seen_out() {
+            return Err(Ended::Stopping);
+        }
+        let client = &self.session.client;
         let read = tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stopping| *stopping) => return Err(Ended::Stopping),
             // Before what was left: that is written behind each batch anyway, and must not keep a client from leaving.
             read = self.stream.read_buf(&mut self.input) => read?,
-            () = self.session.client.called() => {
-                return if self.session.client.is_killed() { Err(Ended::Asked) } else { Ok(Came::Left) };
-            }
+            () = client.called() => return match () {
+                () if client.is_killed() => Err(Ended::Asked),
+                () if client.is_seen_out() => Err(Ended::Stopping),
+                () => Ok(Came::Left),
+            },
             () = idle => return Err(Ended::Idle),
         };
         if read == 0 {

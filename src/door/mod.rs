@@ -58,6 +58,8 @@ impl Door {
     pub async fn stop(mut self) {
         // Fails only when no task is left to hear it.
         let _ = self.stopping.send(true);
+        // Whoever comes in after this look sees the watch.
+        self.server.clients.all().iter().for_each(|client| client.see_out());
         if tokio::time::timeout(STOP_PATIENCE, self.inside.recv()).await.is_err() {
             self.server.clients.all().iter().for_each(|client| client.kill());
             if tokio::time::timeout(STOP_PATIENCE, self.inside.recv()).await.is_err() {

@@ -21,6 +21,9 @@ const KILLED: u8 = 1;
 /// Bits of [`Client::called`]: something was left for it.
 const LEFT: u8 = 2;
 
+/// Bits of [`Client::called`]: the house closes.
+const STOPPING: u8 = 4;
+
 /// No transaction is open, as [`Client::queued`] says it.
 pub const NO_TRANSACTION: i32 = -1;
 
@@ -145,6 +148,17 @@ impl Client {
         self.wake.notify_one();
     }
 
+    /// Tells its task that the house closes: what is in hand is finished, nothing more is taken.
+    pub fn see_out(&self) {
+        self.called.fetch_or(STOPPING, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether the house closes.
+    pub fn is_seen_out(&self) -> bool {
+        self.called.load(Ordering::Acquire) & STOPPING != 0
+    }
+
     /// Ends when somebody killed it. Only the connection's task may wait here.
     pub async fn killed(&self) {
         while !self.is_killed() {
@@ -152,7 +166,7 @@ impl Client {
         }
     }
 
-    /// Ends when somebody killed it or left something. Only the connection's task may wait here.
+    /// Ends when somebody killed it or left something, or the house closes. Only the connection's task may wait here.
     pub async fn called(&self) {
         while self.called.load(Ordering::Acquire) == 0 {
             self.wake.notified().await;
