@@ -7,6 +7,7 @@ use crate::harness::wait;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod libraries;
+mod returning;
 mod stopping;
 mod tools;
 
@@ -192,6 +193,11 @@ fn one_slot_one_database() {
     ] {
         assert_eq!(view.run(line).to_string(), wanted, "{line}");
     }
+    let inside = ["MULTI", "SWAPDB 0 1", "MOVE {a}1 1", "COPY {a}1 {a}2 DB 1", "SET {a}1 x"];
+    assert!(inside.iter().all(|line| !view.run(line).is_error()), "queued like others");
+    let refused = "[-ERR SWAPDB is not allowed in cluster mode, -ERR MOVE is not allowed in cluster mode, \
+                   -ERR Copying to another database is not allowed in cluster mode, +OK]";
+    assert_eq!(view.run("EXEC").to_string(), refused);
     assert_eq!(plain.run("SELECT 1").to_string(), "+OK");
     let mode =
         |connection: &mut Connection| (connection.done("HELLO").field("mode").text(), connection.done("INFO").text());
@@ -294,7 +300,7 @@ fn cluster_subcommands_answer() {
         let refused = connection.run(&format!("CLUSTER {line}"));
         assert!(refused.error().starts_with("ERR ") && refused.error().contains("nothing was changed"), "{refused}");
     }
-    assert!(connection.done("CLUSTER INFO").text().starts_with("cluster_enabled:1\r\ncluster_state:ok\r\n"));
+    assert!(connection.done("CLUSTER INFO").text().starts_with("cluster_state:ok\r\n"));
 }
 
 /// With `cluster-view-port 0` nobody listens there, and CLUSTER announces `port`; `cluster-announce-port` announces another.

@@ -74,8 +74,11 @@ pub const MULTI: &[Row] = &[
     ("GET k", "\"v\""),
 ];
 
-/// WAIT in a transaction, on a node that is alone.
+/// What may not wait in a transaction, on a node that is alone.
 pub const WAIT: &[Row] = &[
+    ("MULTI", "+OK"),
+    ("SSUBSCRIBE a", "+QUEUED"),
+    ("EXEC", "[-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client]"),
     ("MULTI", "+OK"),
     ("WAIT 0 0", "+QUEUED"),
     ("WAIT 5 0", "+QUEUED"),

@@ -139,7 +139,8 @@ impl<'a, P> Batch<'a, P> {
         // Before commands are taken apart: Redis judges by all of their keys.
         let notice = (session.face == Face::ClusterView).then(|| server.notice());
         for request in &requests {
-            let refuse = |entry: &'static Entry| face::refusal(notice.as_ref()?, entry.command, &request.words);
+            let refuse =
+                |entry: &'static Entry| face::refusal(notice.as_ref()?, session.guest, entry.command, &request.words);
             seat(&mut slots, &mut units, Slot::of(request, session.protocol, refuse), request.words.len());
         }
         Batch { server, session, requests, presence, now_ms, laps, slots, units, guard: Guard::default() }
@@ -168,6 +169,11 @@ impl<'a, P> Batch<'a, P> {
         };
         if is_queueing && !slot.is(flag::AT_ONCE) {
             return Step::Reply(self.queue(unit.slot));
+        }
+        if self.session.face == Face::ClusterView
+            && let Some(refusal) = face::leaves_the_database(words)
+        {
+            return Step::Reply(refusal);
         }
         let (may_wait, writes) = (!slot.child, slot.is(flag::WRITE));
         let mut asked = Asked { session: self.session, server: self.server, now_ms: self.now_ms, may_wait };

@@ -22,7 +22,7 @@ pub fn info(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let view = notice.view();
     let slots = key::SLOTS;
     done(Reply::Verbatim(format!(
-        "cluster_enabled:1\r\ncluster_state:ok\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\n\
+        "cluster_state:ok\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\n\
          cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{}\r\ncluster_size:{}\r\n\
          cluster_current_epoch:{epoch}\r\ncluster_my_epoch:{epoch}\r\ncluster_stats_messages_sent:0\r\n\
          cluster_stats_messages_received:0\r\ntotal_cluster_links_buffer_limit_exceeded:0\r\n",
@@ -55,7 +55,7 @@ pub fn nodes(asked: &mut Asked, _words: &[Bytes]) -> Step {
 
 /// `CLUSTER SLOTS`
 pub fn slots(asked: &mut Asked, _words: &[Bytes]) -> Step {
-    done(Reply::Encoded(asked.server.notice().slots()))
+    done(Reply::Encoded(asked.server.notice().slots(asked.session.protocol)))
 }
 
 /// `CLUSTER SHARDS`

@@ -54,9 +54,20 @@ pub fn select(asked: &mut Asked, words: &[Bytes]) -> Step {
     ))
 }
 
-/// `ASKING`, `READONLY`, `READWRITE`: what cluster libraries say before they go on. Every owner of a key answers reads and
-/// writes alike, so it changes nothing.
-pub fn acknowledge(_asked: &mut Asked, _words: &[Bytes]) -> Step {
+/// `ASKING`: slots do not move between nodes by hand, so it changes nothing.
+pub fn asking(_asked: &mut Asked, _words: &[Bytes]) -> Step {
+    done(Reply::Ok)
+}
+
+/// `READONLY`: any owner of a key may answer what this connection reads, though its master has come back.
+pub fn readonly(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    asked.session.guest.reads_anywhere = true;
+    done(Reply::Ok)
+}
+
+/// `READWRITE`: takes READONLY back.
+pub fn readwrite(asked: &mut Asked, _words: &[Bytes]) -> Step {
+    asked.session.guest.reads_anywhere = false;
     done(Reply::Ok)
 }
 

@@ -5,54 +5,61 @@
 //! house's address on it, so that the carrier goes there straight the next time.
 //!
 //! # Contract
-//! - [`refusal`] is Redis Cluster's: keys of two slots are `CROSSSLOT`; a key whose slot this node does not answer for is
-//!   `MOVED` to its master; commands that would leave database 0 are errors. What it lets through may be run here.
+//! - [`refusal`] is Redis Cluster's: keys of two slots are `CROSSSLOT`; a key whose slot this node does not answer for, or has
+//!   handed back while the guest was here ([`super::handback`]), is `MOVED` to its master. What it lets through may be run here,
+//!   but for commands that would leave database 0 ([`leaves_the_database`]).
 //! - [`in_cluster_words`] changes only the first word, and only where nothing was changed: `CLUSTERDOWN`, which cluster
 //!   libraries repeat. What is in doubt stays `NOQUORUM`, and errors inside other replies (of EXEC) stay as they are: their
 //!   neighbours may have been applied.
 
 use super::arguments::{integer, is};
 use super::notice::Notice;
-use super::table::{self, Command, Found};
+use super::table::{self, Command, Found, flag};
 use crate::key;
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
+use crate::session::Guest;
 use bytes::Bytes;
 
 /// What a plain client reads of too few replicas, and what a cluster client is to read.
 const TOO_FEW: (&str, &str) = ("NOREPLICAS ", "CLUSTERDOWN ");
 
 /// Why a request is not run here, if so. A wrong number of words is not its business.
-pub fn refusal(notice: &Notice, command: &Command, words: &[Bytes]) -> Option<Reply> {
+pub fn refusal(notice: &Notice, guest: Guest, command: &Command, words: &[Bytes]) -> Option<Reply> {
     if !command.takes(words.len()) {
         return None;
     }
-    refusal_of(notice, slots(command, words)).or_else(|| leaves_the_database(words))
+    let since = if guest.reads_anywhere && command.is(flag::READONLY) { u32::MAX } else { guest.since };
+    refusal_of(notice, since, slots(command, words))
 }
 
 /// Why an EXEC of these requests is not run here, if so: all their keys must lie in one slot, and still here.
-pub fn refusal_of_all<'a>(notice: &Notice, requests: impl IntoIterator<Item = &'a Request>) -> Option<Reply> {
+pub fn refusal_of_all<'a>(
+    notice: &Notice,
+    guest: Guest,
+    requests: impl IntoIterator<Item = &'a Request>,
+) -> Option<Reply> {
     let found = requests.into_iter().filter_map(|request| match table::find(&request.words) {
         Found::Command(entry) => Some(slots(entry.command, &request.words)),
         Found::NoSubcommand(_) | Found::Unknown => None,
     });
-    refusal_of(notice, found.flatten())
+    refusal_of(notice, guest.since, found.flatten())
 }
 
 fn slots<'a>(command: &'a Command, words: &'a [Bytes]) -> impl Iterator<Item = u16> + 'a {
     command.key_places(words.len()).map(|place| key::slot(&words[place]))
 }
 
-fn refusal_of(notice: &Notice, mut slots: impl Iterator<Item = u16>) -> Option<Reply> {
+fn refusal_of(notice: &Notice, since: u32, mut slots: impl Iterator<Item = u16>) -> Option<Reply> {
     let slot = slots.next()?;
     if slots.any(|other| other != slot) {
         return Some(Reply::error("CROSSSLOT Keys in request don't hash to the same slot"));
     }
-    (!notice.is_own(slot)).then(|| notice.moved(slot))
+    (!notice.is_own(slot) || notice.handback().is_since(slot, since)).then(|| notice.moved(slot))
 }
 
-/// Redis's words for commands that name another database.
-fn leaves_the_database(words: &[Bytes]) -> Option<Reply> {
+/// Redis's words for commands that name another database. In a transaction they are queued like others.
+pub fn leaves_the_database(words: &[Bytes]) -> Option<Reply> {
     let name = words.first()?;
     if is(name, "MOVE") || is(name, "SWAPDB") {
         let name = if is(name, "MOVE") { "MOVE" } else { "SWAPDB" };

@@ -5,9 +5,8 @@
 //!
 //! # Contract
 //! The prefix alone says whether repeating a request is safe:
-//! - `NOREPLICAS`: too few replicas; nothing was changed.
+//! - `NOREPLICAS`: too few replicas, or the nodes do not agree yet who keeps the key; nothing was changed.
 //! - `NOQUORUM`: something was changed, or may yet be. No client library repeats it by itself.
-//! - `TRYAGAIN`: the nodes do not agree yet who keeps the key; nothing was changed. Cluster libraries repeat it.
 //! - `MISCONF` (Redis's prefix for a disk that does not take writes) and `ERR`: nothing was changed.
 //!
 //! A failed read changed nothing and therefore never says `NOQUORUM`. No text contains a line break.
@@ -103,8 +102,7 @@ fn redis_words(failure: &Failure) -> Option<&'static str> {
 fn prefix(failure: &Failure, too_few: &'static str) -> &'static str {
     match failure {
         Failure::NoReplicas { .. } | Failure::ReadShort { .. } => too_few,
-        Failure::WriteUnsure { .. } | Failure::ForwardLost => too_few,
-        Failure::NotHome => "TRYAGAIN",
+        Failure::WriteUnsure { .. } | Failure::ForwardLost | Failure::NotHome => too_few,
         Failure::ClockSpent | Failure::Storage(_) => "MISCONF",
         Failure::SiblingsFull { .. } | Failure::ContextFull { .. } => "ERR",
         Failure::ContextFromFuture | Failure::Damaged => "ERR",

@@ -53,6 +53,7 @@ pub mod debug;
 pub mod flush;
 pub mod swapdb;
 pub mod info;
+pub mod handback;
 pub mod notice;
 pub mod face;
 pub mod cluster;
@@ -174,7 +175,7 @@ impl Server {
 
     /// What cluster clients are told now.
     pub fn notice(&self) -> Arc<Notice> {
-        self.notices.current(self.coordinator.membership())
+        self.notices.current(self.coordinator.membership(), || self.coordinator.now_ms())
     }
 }
 

@@ -9,6 +9,7 @@
 //!   at most once, when it is first asked for.
 //! - Nodes that see the same members in service give the same slots and shards, and nodes but for the word `myself`.
 
+use super::handback::{Handback, Mine};
 use crate::key::Slots;
 use crate::listing::Listing;
 use crate::membership::Membership;
@@ -42,7 +43,8 @@ pub struct Notice {
     listing: Listing,
     /// What keyspace-wide commands cover here.
     own: Cover,
-    slots: OnceLock<Bytes>,
+    handback: Handback,
+    slots: [OnceLock<Bytes>; 2],
     shards: [OnceLock<Bytes>; 2],
     nodes: OnceLock<String>,
 }
@@ -64,8 +66,8 @@ impl Drop for Visit {
 }
 
 impl NoticeBoard {
-    /// The notice as it reads now.
-    pub fn current(&self, membership: &Membership) -> Arc<Notice> {
+    /// The notice as it reads now; `now_ms` is asked when it has to be drawn.
+    pub fn current(&self, membership: &Membership, now_ms: impl Fn() -> u64) -> Arc<Notice> {
         let view = membership.view();
         let leaving = membership.is_leaving();
         let standing = |(at, node): (usize, &Node)| match at == view.me {
@@ -74,10 +76,15 @@ impl NoticeBoard {
             false => standing(node),
         };
         let standings: Standings = view.nodes.iter().enumerate().map(standing).collect();
-        if let Some(notice) = self.notice.load_full().filter(|notice| notice.shows(&view, &standings)) {
-            return notice;
+        let before = self.notice.load_full();
+        if let Some(notice) = before.as_ref().filter(|notice| notice.shows(&view, &standings)) {
+            return notice.clone();
         }
-        let notice = Arc::new(Notice::new(view, standings));
+        let notice = Notice::new(view, standings);
+        let notice = Arc::new(match before {
+            Some(before) => notice.following(&before, now_ms()),
+            None => notice,
+        });
         self.notice.store(Some(notice.clone()));
         notice
     }
@@ -118,8 +125,15 @@ impl Notice {
             }
         };
         let own = Cover::of(led.into_iter().map(|(first, last)| Slots { first, last }));
-        let (slots, shards, nodes) = Default::default();
-        Notice { view, standings, listing, own, slots, shards, nodes }
+        let (handback, slots, shards, nodes) = Default::default();
+        Notice { view, standings, listing, own, handback, slots, shards, nodes }
+    }
+
+    /// Knows what is handed back since the notice before it.
+    fn following(mut self, before: &Notice, now_ms: u64) -> Notice {
+        let mine = |notice: &Notice| Mine { listing: notice.listing.clone(), me: notice.view.me as u16 };
+        self.handback = before.handback.after(&mine(before), &mine(&self), now_ms);
+        self
     }
 
     fn shows(&self, view: &Arc<View>, standings: &Standings) -> bool {
@@ -142,6 +156,11 @@ impl Notice {
         &self.own
     }
 
+    /// What this node has handed back.
+    pub fn handback(&self) -> &Handback {
+        &self.handback
+    }
+
     /// Whether this node answers for a slot, as its master or as a replica.
     pub fn is_own(&self, slot: u16) -> bool {
         self.listing.owners(slot).iter().any(|owner| usize::from(*owner) == self.view.me)
@@ -159,21 +178,21 @@ impl Notice {
     }
 
     /// `CLUSTER SLOTS`
-    pub fn slots(&self) -> Bytes {
-        self.slots.get_or_init(|| encoded(&self.write_slots(), Protocol::Resp2)).clone()
+    pub fn slots(&self, protocol: Protocol) -> Bytes {
+        let text = &self.slots[usize::from(protocol == Protocol::Resp3)];
+        text.get_or_init(|| encoded(&self.write_slots(), protocol)).clone()
     }
 
     fn write_slots(&self) -> Reply {
         let entry = |owner: &u16| {
             let node = &self.view.nodes[usize::from(*owner)];
             let named = !node.announced.hostname.is_empty();
-            let metadata =
-                if named { vec![Reply::text("hostname"), Reply::text(&*node.announced.hostname)] } else { vec![] };
+            let metadata = if named { vec![field("hostname", Reply::text(&*node.announced.hostname))] } else { vec![] };
             Reply::Array(vec![
                 Reply::text(&*node.host),
                 Reply::Integer(node.announced_port().into()),
                 Reply::text(node.id.to_string()),
-                Reply::Array(metadata),
+                Reply::Map(metadata),
             ])
         };
         let ranges = self.listing.introduced().into_iter().map(|range| {

@@ -56,8 +56,11 @@ pub fn psubscribe(asked: &mut Asked, words: &[Bytes]) -> Step {
     enter(asked, words, Kind::Pattern)
 }
 
-/// `SSUBSCRIBE shardchannel …`
+/// `SSUBSCRIBE shardchannel …`: alone of its kind it is refused in a transaction, as in Redis 7.0.
 pub fn ssubscribe(asked: &mut Asked, words: &[Bytes]) -> Step {
+    if !asked.may_wait {
+        return done(Reply::error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
     enter(asked, words, Kind::Shard)
 }
 

@@ -5,6 +5,7 @@
 //!   session's, or the database's).
 //! - A cursor is half a token ([`crate::walk`]), the same on every node: one SCAN can go on at another node. It stays below 2^63:
 //!   phpredis 5 reads a greater one as the greatest of signed numbers, and its SCAN would never come to an end.
+//! - On the cluster view SCAN covers more while a node's return is recent ([`super::handback`]); the others are exact.
 //! - SCAN is bounded: it ends after COUNT live keys or so, after ten times as many keys of any kind, or after [`STEPS_MAX`]
 //!   steps; it may have found nothing by then. What it had found when a step failed it answers; the next call says why.
 //! - KEYS answers everything at once, as Redis does, and holds it in memory until then.
@@ -41,6 +42,20 @@ pub fn cover(asked: &Asked) -> Cover {
     match asked.session.face {
         Face::Plain => Cover::all(),
         Face::ClusterView => asked.server.notice().own().clone(),
+    }
+}
+
+/// As [`cover`]; on the cluster view moreover what was handed back while this SCAN may have been under way: whoever began it
+/// does not ask the node that came back. Those keys may be told twice.
+fn cover_of_scan(asked: &Asked) -> Cover {
+    let cover = cover(asked);
+    match asked.session.face {
+        Face::Plain => cover,
+        Face::ClusterView => {
+            let notice = asked.server.notice();
+            let since = notice.handback().since_or_recent(asked.session.guest.since, asked.now_ms);
+            Cover::of(cover.runs().iter().copied().chain(since))
+        }
     }
 }
 
@@ -107,7 +122,7 @@ pub fn scan(asked: &mut Asked, words: &[Bytes]) -> Step {
     }
     let session = &asked.session;
     let from = token_of(cursor);
-    let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover(asked), from);
+    let walk = Walk::new(&asked.server.coordinator, session.stored(), session.r, cover_of_scan(asked), from);
     Step::Wait(Box::pin(async move { answer(go_on(walk, from, &options).await, |(cursor, keys)| told(cursor, keys)) }))
 }
 

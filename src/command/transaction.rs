@@ -98,7 +98,7 @@ pub fn watch(asked: &mut Asked, words: &[Bytes]) -> Step {
 pub fn exec(asked: &mut Asked, _words: &[Bytes]) -> Step {
     let is_cluster_view = asked.session.face == Face::ClusterView;
     let refuse = |queue: &[Request]| {
-        if is_cluster_view { face::refusal_of_all(&asked.server.notice(), queue) } else { None }
+        is_cluster_view.then(|| face::refusal_of_all(&asked.server.notice(), asked.session.guest, queue)).flatten()
     };
     match to_compare(asked.session, refuse) {
         Err(refusal) => done(refusal),

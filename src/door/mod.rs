@@ -114,6 +114,9 @@ impl Porter {
         let mut session = Session::new(client, config.requirepass.is_empty());
         session.face = self.face;
         let visit = (self.face == Face::ClusterView).then(|| self.server.notices.visit());
+        if visit.is_some() {
+            session.guest.since = self.server.notice().handback().number();
+        }
         let (server, stop, presence) = (self.server.clone(), self.stop.clone(), self.presence.clone());
         tokio::spawn(async move {
             connection::serve(stream, session, server, stop).await;

@@ -65,10 +65,21 @@ pub enum Face {
     ClusterView,
 }
 
+/// What of a connection of the cluster view decides where its requests go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guest {
+    /// The number of what this node had handed back when it came in.
+    pub since: u32,
+    /// It has said READONLY: any owner of a key may answer what it reads.
+    pub reads_anywhere: bool,
+}
+
 /// One connection's state.
 pub struct Session {
     /// Where it came in.
     pub face: Face,
+    /// On the cluster view: where its requests go.
+    pub guest: Guest,
     /// What others see of it; leaves the register when the session is dropped.
     pub client: Entry,
     /// What the indexes mean to the command being run: what this node knew when it began, or when its EXEC looked at the
@@ -112,6 +123,7 @@ impl Session {
     pub fn new(client: Entry, authenticated: bool) -> Session {
         Session {
             face: Face::Plain,
+            guest: Guest::default(),
             client,
             databases: Databases::default(),
             database: 0,
@@ -156,6 +168,7 @@ impl Session {
         self.speak(Protocol::Resp2);
         self.authenticated = authenticated;
         self.replies = Replies::On;
+        self.guest.reads_anywhere = false;
         self.end_transaction();
         self.watches.take();
         self.client.reset();
@@ -248,6 +261,7 @@ mod tests {
         let id = session.client.id;
         session.database = 3;
         session.w = Some(1);
+        session.guest = Guest { since: 7, reads_anywhere: true };
         session.protocol = Protocol::Resp3;
         session.client.facts.lock().name = "x".into();
         session.begin_transaction();
@@ -255,6 +269,7 @@ mod tests {
         session.reset(false);
         assert!(session.transaction.is_none() && !session.watches.has_failed());
         assert_eq!(session.scope(), Scope::default());
+        assert_eq!(session.guest, Guest { since: 7, reads_anywhere: false });
         assert_eq!(session.protocol, Protocol::Resp2);
         assert!(!session.authenticated);
         assert_eq!((session.client.id, session.client.facts.lock().name.len()), (id, 0));

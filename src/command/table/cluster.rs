@@ -110,14 +110,14 @@ const SUBCOMMANDS: &[Command] = &[
 ];
 
 pub(super) const COMMANDS: &[Command] = &[
-    command("asking", 1, FAST, Group::Cluster, connection::acknowledge)
+    command("asking", 1, FAST, Group::Cluster, connection::asking)
         .categories(&["connection"])
         .help("3.0.0", "Accepted; slots do not move between nodes by hand."),
     container("cluster", Group::Cluster, SUBCOMMANDS).help("3.0.0", "Commands about the cluster."),
-    command("readonly", 1, LOADING | STALE | FAST, Group::Cluster, connection::acknowledge)
+    command("readonly", 1, LOADING | STALE | FAST, Group::Cluster, connection::readonly)
         .categories(&["connection"])
-        .help("3.0.0", "Accepted; every owner of a key answers reads and writes alike."),
-    command("readwrite", 1, LOADING | STALE | FAST, Group::Cluster, connection::acknowledge)
+        .help("3.0.0", "Lets any owner of a key answer what this connection reads."),
+    command("readwrite", 1, LOADING | STALE | FAST, Group::Cluster, connection::readwrite)
         .categories(&["connection"])
-        .help("3.0.0", "Accepted; every owner of a key answers reads and writes alike."),
+        .help("3.0.0", "Takes READONLY back."),
 ];
