@@ -315,6 +315,61 @@ fn the_view_can_be_off_or_elsewhere() {
     assert!(elsewhere.connect(0).done("CLUSTER NODES").text().contains("127.0.0.1:1234@2345 "));
 }
 
+/// What a node is told to announce while it runs, all nodes list within a moment; another member's place is refused; a wrong
+/// address makes a member nobody can reach, until it is set right; CONFIG REWRITE keeps it.
+#[test]
+fn what_a_node_announces_changes_while_it_runs() {
+    let mut cluster = Cluster::start(3, &[("bind", "127.0.0.1 127.0.0.2")]);
+    let file = cluster.nodes[1].dir.with_extension("toml");
+    std::fs::write(&file, "timeout = 0\n").unwrap();
+    cluster.nodes[1].sigterm();
+    cluster.nodes[1].file = Some(file.clone());
+    cluster.start_all();
+    let id = cluster.connect(1).done("CLUSTER MYID").text();
+    let (view, bus) = (cluster.nodes[1].view.port(), cluster.nodes[1].bus.port());
+    let line = |at: usize| {
+        let nodes = cluster.connect(at).done("CLUSTER NODES").text();
+        nodes.lines().find(|line| line.starts_with(&id)).expect("it is listed").to_owned()
+    };
+    let set = |pairs: &str| cluster.connect(1).done(&format!("CONFIG SET {pairs}"));
+    let all_list = |place: &str| {
+        let place = format!("{id} {place} ");
+        wait::until(&format!("all list {place}in service"), VIEW_SECONDS, || {
+            (0..3).map(line).all(|line| line.starts_with(&place) && line.contains("master - "))
+        });
+    };
+    set("cluster-announce-hostname one.example cluster-announce-port 1234");
+    assert!(line(1).starts_with(&format!("{id} 127.0.0.1:1234@{bus},one.example myself,")), "{}", line(1));
+    all_list(&format!("127.0.0.1:1234@{bus},one.example"));
+    for at in 0..3 {
+        let slots = cluster.connect(at).done("CLUSTER SLOTS").to_string();
+        assert!(slots.contains("1234") && slots.contains("[\"hostname\", \"one.example\"]"), "{slots}");
+        let shards = cluster.connect(at).done("CLUSTER SHARDS").to_string();
+        assert!(shards.contains("1234") && shards.contains("one.example"), "{shards}");
+    }
+    cluster.connect(0).done("SET k v");
+    set("cluster-announce-ip 127.0.0.2 cluster-announce-hostname \"\" cluster-announce-port 0");
+    all_list(&format!("127.0.0.2:{view}@{bus}"));
+    cluster.connect(1).done("CONFIG REWRITE");
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("cluster-announce-ip = \"127.0.0.2\"\n"), "{written}");
+    let taken = cluster.nodes[0].bus.port();
+    let pairs = format!("timeout 9 cluster-announce-ip 127.0.0.1 cluster-announce-bus-port {taken}");
+    let refused = cluster.connect(1).run(&format!("CONFIG SET {pairs}"));
+    let failed = "ERR CONFIG SET failed (possibly related to argument 'cluster-announce-ip') - ";
+    assert!(refused.error().starts_with(failed) && refused.error().contains("nothing changed"), "{refused}");
+    assert_eq!(cluster.connect(1).run("CONFIG GET timeout").to_string(), "[\"timeout\", \"0\"]");
+    set("cluster-announce-ip 127.0.0.9");
+    wait::until("nobody is there", VIEW_SECONDS, || [0, 2].iter().all(|at| line(*at).contains("master,fail - ")));
+    set("cluster-announce-ip 127.0.0.2");
+    all_list(&format!("127.0.0.2:{view}@{bus}"));
+    assert_eq!(cluster.connect(1).run("GET k").text(), "v");
+    cluster.nodes[1].sigterm();
+    cluster.nodes[1].restart();
+    let nodes = cluster.connect(0).done("CLUSTER NODES").text();
+    assert!(nodes.contains(&format!("{id} 127.0.0.2:{view}@{bus} ")), "the next start announces the same: {nodes}");
+}
+
 /// Too few replicas, so nothing was changed: `NOREPLICAS` on port, `CLUSTERDOWN` on the view, which its clients repeat. What
 /// may have been applied is `NOQUORUM` on both.
 #[test]

@@ -49,6 +49,29 @@ const AS_REDIS: &[Row] = &[
         "CONFIG SET repl-backlog-size 10x",
         "-ERR CONFIG SET failed (possibly related to argument 'repl-backlog-size') - argument must be a memory value",
     ),
+    (
+        "CONFIG SET cluster-announce-hostname not_a_name",
+        "-ERR CONFIG SET failed (possibly related to argument 'cluster-announce-hostname') - Hostnames may only contain \
+         alphanumeric characters, hyphens or dots",
+    ),
+    (
+        "CONFIG SET cluster-announce-port 65536",
+        "-ERR CONFIG SET failed (possibly related to argument 'cluster-announce-port') - argument must be between 0 and \
+         65535 inclusive",
+    ),
+    (
+        "CONFIG SET cluster-announce-bus-port x",
+        "-ERR CONFIG SET failed (possibly related to argument 'cluster-announce-bus-port') - argument couldn't be parsed \
+         into an integer",
+    ),
+    (
+        "CONFIG SET cluster-announce-hostname one.example CLUSTER-announce-port 1234 cluster-announce-bus-port 2345",
+        "+OK",
+    ),
+    ("CONFIG GET cluster-announce-hostname", "{\"cluster-announce-hostname\": \"one.example\"}"),
+    ("CONFIG GET cluster-announce-port", "{\"cluster-announce-port\": \"1234\"}"),
+    ("CONFIG SET cluster-announce-ip 127.0.0.1 cluster-announce-hostname \"\"", "+OK"),
+    ("CONFIG SET cluster-announce-ip \"\" cluster-announce-port 0 cluster-announce-bus-port 0", "+OK"),
     ("CONFIG SET list-max-listpack-size 5 set-max-intset-entries 7 TIMEOUT 3", "+OK"),
     ("CONFIG SET list-max-listpack-size -2 set-max-intset-entries 512 timeout 0", "+OK"),
     ("CONFIG SET maxmemory 0", "+OK"),

@@ -3,12 +3,14 @@
 //! Contract: SET takes all pairs or none: they are tried on a copy, which is swapped in when the last one was taken and
 //! nothing contradicts anything. GET shows each setting once, however many patterns match it. Of Redis's names that are no
 //! settings here some have one true value and refuse others ([`crate::config::fixed`]), and some may be set to anything
-//! without effect ([`crate::config::inert`]). REWRITE enters what runs into the file the node was started with.
+//! without effect ([`crate::config::inert`]). What says where this node is to be found (`cluster-announce-…`) is announced to
+//! all members before it holds. REWRITE enters what runs into the file the node was started with.
 
 use super::step::Step;
-use super::{Asked, done, help_lines, text};
+use super::{Asked, Server, done, help_lines, text};
 use crate::config::{Config, load};
 use crate::glob;
+use crate::membership::whereabouts::Whereabouts;
 use crate::resp::reply::Reply;
 use crate::world::spawn_blocking;
 use bytes::Bytes;
@@ -28,12 +30,51 @@ pub fn set(asked: &mut Asked, words: &[Bytes]) -> Step {
     let before = asked.server.config.load_full();
     match changed(&before, &words[2..]) {
         Err(refusal) => done(refusal),
+        Ok(after) if Whereabouts::of(&after) != Whereabouts::of(&before) => {
+            let (server, pairs) = (asked.server.clone(), words[2..].to_vec());
+            Step::Wait(Box::pin(async move {
+                // Also when the client goes away meanwhile: what all are told must be what is set here.
+                let told = tokio::spawn(async move {
+                    match announce(&server, &pairs).await {
+                        Ok(()) => Reply::Ok,
+                        Err(refusal) => refusal,
+                    }
+                });
+                told.await.unwrap_or_else(|_| Reply::error("ERR the node is stopping"))
+            }))
+        }
         Ok(after) => {
-            (asked.server.apply)(&after);
-            asked.server.config.store(Arc::new(after));
+            take(asked.server, after);
             done(Reply::Ok)
         }
     }
+}
+
+fn take(server: &Server, after: Config) {
+    (server.apply)(&after);
+    server.config.store(Arc::new(after));
+}
+
+/// Changes settings of which some say where this node is to be found: they hold once the member list says the same.
+async fn announce(server: &Server, pairs: &[Bytes]) -> Result<(), Reply> {
+    // Two at once would each know only half of what is to be announced.
+    let _turn = server.announcing.lock().await;
+    let whereabouts = Whereabouts::of(&changed(&server.config.load(), pairs)?);
+    if let Err(why) = server.coordinator.membership().announce(whereabouts).await {
+        let name = pairs.iter().step_by(2).map(|name| text(name)).find(|name| is_announced(name)).unwrap_or_default();
+        return Err(failed(&name, &why));
+    }
+    // Other settings may have changed meanwhile.
+    take(server, changed(&server.config.load(), pairs)?);
+    Ok(())
+}
+
+fn is_announced(name: &str) -> bool {
+    name.to_ascii_lowercase().starts_with("cluster-announce-")
+}
+
+fn failed(name: &str, why: &str) -> Reply {
+    Reply::error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
 }
 
 /// The settings with all pairs changed.
@@ -41,9 +82,6 @@ fn changed(before: &Config, pairs: &[Bytes]) -> Result<Config, Reply> {
     if !pairs.len().is_multiple_of(2) {
         return Err(super::arguments::syntax_error());
     }
-    let failed = |name: &str, why: &str| {
-        Reply::error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
-    };
     let mut names: Vec<String> = Vec::new();
     // The first pair that cannot be taken speaks, as in Redis; only then are the values looked at.
     for pair in pairs.chunks(2) {

@@ -128,6 +128,8 @@ pub struct Server {
     pub run_id: String,
     /// The configuration file, if there is one.
     pub config_file: Option<PathBuf>,
+    /// Held by a `CONFIG SET` that changes where this node is to be found, until it is done.
+    pub announcing: tokio::sync::Mutex<()>,
     /// Carries settings that changed to where they take effect.
     pub apply: Apply,
 }
@@ -167,6 +169,7 @@ impl Server {
             shutdown: Shutdown::default(),
             run_id,
             config_file,
+            announcing: tokio::sync::Mutex::default(),
             apply,
         });
         server.coordinator.open_newsroom(Box::new(pubsub::desk::Desk::new(&server)));

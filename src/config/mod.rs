@@ -135,6 +135,31 @@ impl Config {
         }
     }
 
+    /// The host that other nodes and clients are told: `cluster-announce-ip`, or the first one of `bind`.
+    pub fn announced_host(&self) -> &str {
+        match self.bind.first() {
+            _ if !self.cluster_announce_ip.is_empty() => &self.cluster_announce_ip,
+            Some(host) if host != "0.0.0.0" && host != "::" => host,
+            _ => "127.0.0.1",
+        }
+    }
+
+    /// The port at which other nodes are told to reach this one: `cluster-announce-bus-port`, or the bus port.
+    pub fn announced_cluster_port(&self) -> u16 {
+        match self.cluster_announce_bus_port {
+            0 => self.cluster_port(),
+            port => port,
+        }
+    }
+
+    /// The port that cluster clients are told: `cluster-announce-port`, or the cluster view's; 0: the one for clients.
+    pub fn announced_view_port(&self) -> u16 {
+        match self.cluster_announce_port {
+            0 => self.view_port().unwrap_or_default(),
+            port => port,
+        }
+    }
+
     /// The cluster view's port: `cluster-view-port`, or `port` + 1000 when that is auto. None: there is no cluster view.
     pub fn view_port(&self) -> Option<u16> {
         match (self.cluster_view_port, self.port) {

@@ -31,6 +31,8 @@ pub enum Range {
     Path,
     /// One IP address or host name, or nothing.
     Host,
+    /// A host name as Redis announces it, or nothing.
+    HostName,
     /// IP addresses or host names, separated by spaces; at least one.
     Hosts,
     /// host:port, separated by commas; may be empty.
@@ -39,6 +41,9 @@ pub enum Range {
 
 /// The most bytes a path, or one list of addresses, may have.
 pub const TEXT_MAX: usize = 4096;
+
+/// The most bytes of a host name.
+pub const HOST_NAME_MAX: usize = 255;
 
 impl Display for Range {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -59,6 +64,7 @@ impl Display for Range {
             Range::Text(most) => write!(f, "any text of at most {most} bytes"),
             Range::Path => write!(f, "a path"),
             Range::Host => write!(f, "an IP address or host name, or nothing"),
+            Range::HostName => write!(f, "at most {HOST_NAME_MAX} letters, digits, '-', '.'"),
             Range::Hosts => write!(f, "IP addresses or host names, separated by spaces"),
             Range::Endpoints => write!(f, "host:port, separated by commas, or nothing"),
         }
@@ -114,6 +120,12 @@ pub enum Refusal {
     /// None of the known words.
     #[error("argument(s) must be one of the following: {}", .0.join(", "))]
     NoneOf(&'static [&'static str]),
+    /// No host name: it is too long.
+    #[error("Hostnames must be less than {} characters", HOST_NAME_MAX + 1)]
+    HostNameLong,
+    /// No host name: it has other characters.
+    #[error("Hostnames may only contain alphanumeric characters, hyphens or dots")]
+    HostNameCharacters,
     /// A text, host or list that breaks its range.
     #[error("argument must be {0}")]
     Not(Range),

@@ -184,19 +184,19 @@ settings! {
         cluster_port("cluster-port"): u16 = "0", "", Range::Between(0, 65535), at_start,
             "The TCP port where other nodes come in (the bus); 0: port + 10000. Firewalls must let the nodes reach \
              each other here.";
-        cluster_announce_ip("cluster-announce-ip"): String = "", "", Range::Host, at_start,
+        cluster_announce_ip("cluster-announce-ip"): String = "", "", Range::Host, mutable,
             "The address other nodes and clients are told for this node; empty: the first one of bind. Needed where a \
              node listens on all addresses, or behind address translation. A wrong one makes a member nobody can \
-             reach.";
-        cluster_announce_hostname("cluster-announce-hostname"): String = "", "", Range::Host, at_start,
+             reach, until it is set right. Changed, all members are told at once, and dial anew.";
+        cluster_announce_hostname("cluster-announce-hostname"): String = "", "", Range::HostName, mutable,
             "A host name that CLUSTER SLOTS, SHARDS and NODES tell beside this node's address, for clients that \
              would rather connect to names (certificates); empty: none.";
-        cluster_announce_port("cluster-announce-port"): u16 = "0", "", Range::Between(0, 65535), at_start,
+        cluster_announce_port("cluster-announce-port"): u16 = "0", "", Range::Between(0, 65535), mutable,
             "The port that CLUSTER SLOTS, SHARDS and NODES tell clients for this node; 0: cluster-view-port, or port \
              where that is off. Needed where address translation changes ports.";
-        cluster_announce_bus_port("cluster-announce-bus-port"): u16 = "0", "", Range::Between(0, 65535), at_start,
+        cluster_announce_bus_port("cluster-announce-bus-port"): u16 = "0", "", Range::Between(0, 65535), mutable,
             "The port at which other nodes are told to reach this one; 0: cluster-port. Needed where address \
-             translation changes ports.";
+             translation changes ports. Changed, all members are told at once, and dial anew.";
         cluster_view_port("cluster-view-port"): PortChoice = "auto", "", Range::PortOrAuto, at_start,
             "The TCP port for Redis Cluster's client libraries; auto: port + 1000, 0: none. It shows the same data as \
              port, in Redis Cluster's manners: each slot has a master (the first of its homes that can be reached), \

@@ -1,6 +1,6 @@
 //! The types settings have, and how each is read from text and shown again.
 
-use super::range::{Range, Refusal, TEXT_MAX};
+use super::range::{HOST_NAME_MAX, Range, Refusal, TEXT_MAX};
 use std::path::PathBuf;
 
 /// A type that a setting can have. For every value and its setting's range: `parse(show(value)) = value`.
@@ -174,6 +174,7 @@ impl Value for String {
         let fits = match range {
             Range::Word(least, most) => (*least..=*most).contains(&text.len()) && text.chars().all(word),
             Range::Text(most) => text.len() <= *most,
+            Range::HostName => return host_name(text).map(str::to_string),
             _ => text.is_empty() || is_host(text),
         };
         if fits { Ok(text.to_string()) } else { Err(Refusal::Not(*range)) }
@@ -274,6 +275,15 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !text.starts_with('-') && text.chars().all(allowed) && address
 }
 
+/// A host name as Redis takes it: whether anybody is there under it is not asked.
+fn host_name(text: &str) -> Result<&str, Refusal> {
+    match text {
+        _ if text.len() > HOST_NAME_MAX => Err(Refusal::HostNameLong),
+        _ if text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)) => Ok(text),
+        _ => Err(Refusal::HostNameCharacters),
+    }
+}
+
 /// Whether a text is host:port; an IPv6 address stands in brackets.
 fn is_endpoint(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
@@ -353,6 +363,19 @@ mod tests {
         assert_eq!(endpoints("a:1, b:2").unwrap().show(&Range::Endpoints), "a:1,b:2");
         assert_eq!(endpoints(""), Ok(vec![]));
         assert_eq!(endpoints("a:1,"), Err(Refusal::Not(Range::Endpoints)));
+    }
+
+    #[test]
+    fn announced_host_names_are_redis_s() {
+        let parse = |text: &str| String::parse(text, &Range::HostName);
+        for good in ["", "one.example", "-x", "127.0.0.1", &"a".repeat(255)] {
+            assert_eq!(parse(good).as_deref(), Ok(good));
+        }
+        for bad in ["a_b", "a b", "::1", "é"] {
+            assert_eq!(parse(bad), Err(Refusal::HostNameCharacters), "{bad}");
+        }
+        assert_eq!(parse(&"_".repeat(256)), Err(Refusal::HostNameLong));
+        assert_eq!(Refusal::HostNameLong.to_string(), "Hostnames must be less than 256 characters");
     }
 
     proptest! {

@@ -249,6 +249,10 @@ impl Driver {
             Command::Flush { databases, done } => self.begin_flush(databases, done),
             Command::Collected { databases, collected, done } => self.draw_line(databases, collected, done).await,
             Command::Swap { pair, done } => self.swap(pair, done).await,
+            Command::Announce { whereabouts, done } => {
+                // Whoever asked may have gone away meanwhile.
+                drop(done.send(self.announce(whereabouts).await.map_err(|refusal| refusal.to_string())));
+            }
             Command::Stop(done) => {
                 let _ = done.send(());
             }

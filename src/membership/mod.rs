@@ -11,6 +11,7 @@
 //!   looks for its cluster (see [`forming`](crate::gossip::forming)) until [`Membership::formed`] returns; up to then the
 //!   view shows the node alone, nothing may be served from it, and whoever asks to join is told to ask again.
 //! - [`Membership::handle`] takes the control messages of other nodes.
+//! - [`Membership::announce`] says something else of where this node is to be found, to all members.
 //!
 //! # Invariants
 //! - A changed cluster state is saved *before* it is shown, acted on or acknowledged. If it cannot be saved, nothing changed.
@@ -24,6 +25,7 @@
 pub mod flushing;
 pub mod health;
 pub mod view;
+pub mod whereabouts;
 mod swapping;
 mod driver;
 mod answering;
@@ -51,6 +53,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use view::View;
+use whereabouts::Whereabouts;
 
 /// How many messages may wait for the driver; more are refused.
 const QUEUE: usize = 1024;
@@ -177,6 +180,7 @@ enum Command {
     Flush { databases: u16, done: Done },
     Collected { databases: u16, collected: flushing::Collected, done: Done },
     Swap { pair: (u8, u8), done: Done },
+    Announce { whereabouts: Whereabouts, done: oneshot::Sender<Result<(), String>> },
     Leave(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }

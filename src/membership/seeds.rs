@@ -2,6 +2,7 @@
 
 use crate::gossip::forming::{Effect, Forming, SeedAnswer};
 use crate::gossip::state::address;
+use crate::membership::whereabouts::Whereabouts;
 use crate::membership::{Command, Membership};
 use crate::message::control::{Control, JoinRequest, Refusal};
 use crate::peer::greet::{AskError, DialError, ask_address};
@@ -106,9 +107,18 @@ impl Asking {
         outcome.await.ok()
     }
 
+    /// This node, where it says now that it is.
+    fn me_now(&self) -> JoinRequest {
+        let Some(membership) = self.membership.upgrade() else { return self.me.clone() };
+        let view = membership.view();
+        let own = view.own();
+        let (host, cluster_port, announced) = (own.host.clone(), own.cluster_port, own.announced.clone());
+        Whereabouts { host, cluster_port, announced }.put_into(self.me.clone())
+    }
+
     /// Asks one seed; also says in a sentence what became of it.
     async fn ask(&self, seed: &str) -> (SeedAnswer, String) {
-        let question = Control::Join(self.me.clone()).encode();
+        let question = Control::Join(self.me_now()).encode();
         match ask_address(&self.peers, seed, question, ANSWER_TIMEOUT).await {
             Ok((_, answer)) => read_answer(&answer),
             Err(error) => (classify(&error), error.to_string()),

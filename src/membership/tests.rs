@@ -228,6 +228,46 @@ async fn a_policy_is_saved_on_every_member_when_it_is_set() {
     assert!(houses[0].membership.set_policy(0, impossible).await.unwrap_err().contains("must not exceed"));
 }
 
+#[tokio::test]
+async fn what_a_member_announces_anew_all_show_and_no_one_elses_address_is_taken() {
+    let houses = town().await;
+    let shown = |at: usize| {
+        let view = houses[at].membership.view();
+        let node = &view.nodes[1];
+        Whereabouts { host: node.host.clone(), cluster_port: node.cluster_port, announced: node.announced.clone() }
+    };
+    let first = shown(1);
+    let announced = Announced { port: 8002, hostname: "two.example".to_owned() };
+    let told = Whereabouts { announced, ..first.clone() };
+    houses[1].membership.announce(told.clone()).await.unwrap();
+    assert_eq!(shown(1), told, "it is shown here at once");
+    until("all show it", || (0..3).all(|at| shown(at) == told) && same_view(&houses)).await;
+    assert!((0..3).all(|at| houses[at].reachable() == 3), "nobody had to dial anew");
+    let squatter = Whereabouts { cluster_port: houses[0].port, ..told.clone() };
+    let refused = houses[1].membership.announce(squatter).await.unwrap_err();
+    assert!(refused.contains("nothing changed"), "{refused}");
+    houses[1].disk.broken.store(true, Ordering::Relaxed);
+    let refused = houses[1].membership.announce(first.clone()).await.unwrap_err();
+    assert!(refused.contains("disk full"), "{refused}");
+    houses[1].disk.broken.store(false, Ordering::Relaxed);
+    assert!((0..3).all(|at| shown(at) == told));
+    houses[1].membership.announce(first.clone()).await.unwrap();
+    until("all show what was said last", || (0..3).all(|at| shown(at) == first) && same_view(&houses)).await;
+}
+
+#[tokio::test]
+async fn a_member_that_announced_where_nobody_is_can_say_something_better() {
+    let houses = town().await;
+    let right =
+        Whereabouts { host: "127.0.0.1".to_owned(), cluster_port: houses[1].port, announced: Announced::default() };
+    let (nobody, port) = door().await;
+    drop(nobody);
+    houses[1].membership.announce(Whereabouts { cluster_port: port, ..right.clone() }).await.unwrap();
+    until("the others miss it", || [0, 2].iter().all(|at| houses[*at].reachable() == 2)).await;
+    houses[1].membership.announce(right).await.unwrap();
+    until("all are there again", || houses.iter().all(|house| house.reachable() == 3) && same_view(&houses)).await;
+}
+
 /// What a house has of what another one minted, beside its own clock.
 fn reach(house: &House, own: u64, seen: &[(u8, &House, u64)]) {
     let seen = seen.iter().map(|(database, by, hlc)| (*database, by.id.tag(), Hlc(*hlc))).collect();

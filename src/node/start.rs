@@ -13,8 +13,9 @@ use crate::gossip::detector;
 use crate::gossip::state::ClusterState;
 use crate::handoff::tidy::Bounds;
 use crate::key::Partitions;
+use crate::membership::whereabouts::Whereabouts;
 use crate::membership::{Hands, Membership, Saving, Settings as MembershipSettings};
-use crate::message::control::{Announced, JoinRequest};
+use crate::message::control::JoinRequest;
 use crate::peer::listener;
 use crate::peer::settings::{Identity, Limits, PeerSettings};
 use crate::policy::{Conflict, Policy};
@@ -263,39 +264,14 @@ async fn count_keys(replica: &Arc<Replica>, opened: &Opened) -> Result<(), Start
     Ok(spawn_blocking(move || replica.count_all()).await??)
 }
 
-fn announced_host(config: &Config) -> String {
-    match config.bind.first() {
-        _ if !config.cluster_announce_ip.is_empty() => config.cluster_announce_ip.clone(),
-        Some(host) if host != "0.0.0.0" && host != "::" => host.clone(),
-        _ => "127.0.0.1".to_owned(),
-    }
-}
-
-/// The port at which other nodes are told to reach this one.
-fn announced_bus_port(config: &Config) -> u16 {
-    match config.cluster_announce_bus_port {
-        0 => config.cluster_port(),
-        port => port,
-    }
-}
-
-/// What cluster clients are told of this node.
-fn announced(config: &Config) -> Announced {
-    let port = match config.cluster_announce_port {
-        0 => config.view_port().unwrap_or_default(),
-        port => port,
-    };
-    Announced { port, hostname: config.cluster_announce_hostname.clone() }
-}
-
 fn peer_settings(config: &Config, opened: &Opened) -> Arc<PeerSettings> {
     let identity = Identity {
         cluster_name: config.cluster_name.clone(),
         secret: config.cluster_secret.clone().into_bytes(),
         node_id: opened.node_id,
         start_number: opened.start_number,
-        host: announced_host(config),
-        cluster_port: announced_bus_port(config),
+        host: config.announced_host().to_owned(),
+        cluster_port: config.announced_cluster_port(),
     };
     Arc::new(PeerSettings::new(identity, Limits::default(), PeerSettings::random_seed()))
 }
@@ -320,18 +296,19 @@ async fn start_membership(
 ) -> Result<Arc<Membership>, StartError> {
     let partitions = Partitions::new(config.partitions.into())
         .ok_or_else(|| StartError::Setting(format!("partitions must be a power of two, not {}", config.partitions)))?;
+    let Whereabouts { host, cluster_port, announced } = Whereabouts::of(config);
     let settings = MembershipSettings {
         me: JoinRequest {
             cluster_name: config.cluster_name.clone(),
             cluster_id: None,
             id: opened.node_id,
-            host: announced_host(config),
+            host,
             port: config.port,
-            cluster_port: announced_bus_port(config),
+            cluster_port,
             zone: config.zone.clone(),
             weight: config.weight,
             start_number: opened.start_number,
-            announced: announced(config),
+            announced,
         },
         seeds: config.seeds.clone(),
         partitions,

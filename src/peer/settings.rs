@@ -18,9 +18,9 @@ pub struct Identity {
     pub node_id: NodeId,
     /// Which life of this node it is; rises with every start.
     pub start_number: u64,
-    /// The host under which others reach this node.
+    /// The host under which others reach this node, as it was at the start; the member list has the one of now.
     pub host: String,
-    /// The port, at that host, of this node's listener.
+    /// The port, at that host, of this node's listener; as it was at the start.
     pub cluster_port: u16,
 }
 
