@@ -42,6 +42,25 @@ fn redis_cli_sees_a_cluster() {
     assert!(check.output.contains("All nodes agree about slots configuration."), "{}", check.output);
 }
 
+/// redis-cli --cluster set-timeout sets what it wants on every node, though it has no effect, and finds no error.
+#[test]
+fn redis_cli_sets_its_timeout() {
+    let mut cluster = Cluster::prepared(2, &[], None);
+    for node in &mut cluster.nodes {
+        let file = node.dir.with_extension("toml");
+        std::fs::write(&file, "timeout = 0\n").unwrap();
+        node.file = Some(file);
+    }
+    cluster.start_all();
+    let view = cluster.nodes[0].view;
+    let said = redis_cli(view, &["--cluster", "set-timeout", &view.to_string(), "5000"]).expect_well("set-timeout");
+    assert!(said.contains("New node timeout set. 2 OK, 0 ERR."), "{said}");
+    for at in 0..2 {
+        let timeout = cluster.connect(at).run("CONFIG GET cluster-node-timeout").to_string();
+        assert_eq!(timeout, "[\"cluster-node-timeout\", \"5000\"]");
+    }
+}
+
 /// DBSIZE, KEYS and SCAN of the masters add up to what there is, each key once, so `redis-cli --cluster info` tells the truth;
 /// RANDOMKEY names one of a node's own.
 #[test]

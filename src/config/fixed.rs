@@ -73,6 +73,7 @@ const BY_REASON: &[Reason] = &[
             ("cluster-allow-replica-migration", "no"),
         ],
     ),
+    ("clients are told addresses, and host names beside them", &[("cluster-preferred-endpoint-type", "ip")]),
     ("the members are kept in dir", &[("cluster-config-file", "")]),
     ("clients are served without TLS; put a proxy in front", &[("tls-port", "0")]),
     (

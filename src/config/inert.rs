@@ -3,15 +3,16 @@
 //! The switches of a machine that was never built in. Redis's clients, tests and configuration scripts turn them all the
 //! same ("lists of up to so many elements are kept small"), and whoever turns them loses nothing by it: none of them
 //! promises anything that would not hold here. They tune how Redis lays out types, files and threads of its own. What
-//! would be a promise (`maxmemory`, `replicaof`, `notify-keyspace-events` …) is a fact instead ([`super::fixed`]) and
+//! would be a promise (`maxmemory`, `replicaof`, `tls-port`, `notify-keyspace-events` …) is a fact instead ([`super::fixed`]) and
 //! refuses every value but the true one.
 //!
 //! # Contract
 //! - A value must be of the kind that Redis takes; it is remembered until the process ends, so that who reads what it set,
 //!   or puts back what it read, finds what it expects. `CONFIG REWRITE` does not write it.
 //! - A setting of two names (`slave-…` and `replica-…`, `…-ziplist-…` and `…-listpack-…`) is one setting.
-//! - Redis's settings that would have to tell of something here and cannot (`io-threads`, `cluster-node-timeout`, `tls-…`) are
-//!   in neither table: there is no such name.
+//! - What Redis reads only at its start (`io-threads`) may be given at the start, and `CONFIG SET` refuses it in Redis's words.
+//! - Whoever sets one waits for nothing: `cluster-node-timeout` does not make a silent member be noticed sooner, as
+//!   `probe-period-ms` and `suspicion-timeout-ms` do, and certificates are read by nobody while TLS cannot be turned on.
 
 use super::range::Refusal;
 
@@ -26,6 +27,8 @@ pub enum Kind {
     YesNo,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// Three numbers from -2000 to 2000, separated by spaces.
+    OomScores,
     /// Any text.
     Text,
 }
@@ -41,14 +44,18 @@ pub struct Inert {
     pub default: &'static str,
     /// What values it takes.
     pub kind: Kind,
+    /// Whether Redis reads it only at its start.
+    pub at_start: bool,
 }
 
 const INT_MAX: i64 = i32::MAX as i64;
 const INT_MIN: i64 = i32::MIN as i64;
 const LONG_MAX: i64 = i64::MAX;
+const SYSLOG_FACILITIES: &[&str] =
+    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 
 const fn inert(name: &'static str, default: &'static str, kind: Kind) -> Inert {
-    Inert { name, alias: None, default, kind }
+    Inert { name, alias: None, default, kind, at_start: false }
 }
 
 const fn number(name: &'static str, default: &'static str, least: i64, most: i64) -> Inert {
@@ -63,9 +70,18 @@ const fn memory(name: &'static str, default: &'static str) -> Inert {
     inert(name, default, Kind::Memory)
 }
 
+const fn text(name: &'static str, default: &'static str) -> Inert {
+    inert(name, default, Kind::Text)
+}
+
 impl Inert {
     const fn or(mut self, alias: &'static str) -> Inert {
         self.alias = Some(alias);
+        self
+    }
+
+    const fn at_start(mut self) -> Inert {
+        self.at_start = true;
         self
     }
 
@@ -91,9 +107,19 @@ impl Inert {
                 Some(word) => Ok((*word).to_owned()),
                 None => Err(Refusal::NoneOf(words)),
             },
+            Kind::OomScores => oom_scores(text),
             Kind::Text => Ok(text.to_owned()),
         }
     }
+}
+
+fn oom_scores(text: &str) -> Result<String, Refusal> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.len() != 3 {
+        return Err(Refusal::WrongCount);
+    }
+    let is_score = |word: &&str| word.parse::<i32>().is_ok_and(|score| (-2000..=2000).contains(&score));
+    if words.iter().all(is_score) { Ok(words.join(" ")) } else { Err(Refusal::NoOomScores) }
 }
 
 /// All of them.
@@ -155,7 +181,7 @@ pub const INERT: &[Inert] = &[
     number("min-replicas-max-lag", "10", 0, INT_MAX).or("min-slaves-max-lag"),
     number("replica-priority", "100", 0, INT_MAX).or("slave-priority"),
     yes_no("replica-announced", "yes"),
-    inert("replica-announce-ip", "", Kind::Text).or("slave-announce-ip"),
+    text("replica-announce-ip", "").or("slave-announce-ip"),
     number("replica-announce-port", "0", 0, 65535).or("slave-announce-port"),
     yes_no("replica-read-only", "yes").or("slave-read-only"),
     yes_no("replica-serve-stale-data", "yes").or("slave-serve-stale-data"),
@@ -164,6 +190,38 @@ pub const INERT: &[Inert] = &[
     // Failover of a master to its replica, of which there is neither.
     number("cluster-migration-barrier", "1", 0, INT_MAX),
     number("cluster-replica-validity-factor", "10", 0, INT_MAX).or("cluster-slave-validity-factor"),
+    // The bus of Redis's nodes.
+    number("cluster-node-timeout", "15000", 0, LONG_MAX),
+    memory("cluster-link-sendbuf-limit", "0"),
+    number("cluster-announce-tls-port", "0", 0, 65535),
+    // Redis's threads, and where they and the log's lines go.
+    number("io-threads", "1", 1, 128).at_start(),
+    yes_no("io-threads-do-reads", "no").at_start(),
+    text("server_cpulist", "").at_start(),
+    text("bio_cpulist", "").at_start(),
+    text("aof_rewrite_cpulist", "").at_start(),
+    text("bgsave_cpulist", "").at_start(),
+    inert("oom-score-adj-values", "0 200 800", Kind::OomScores),
+    text("syslog-ident", "redis").at_start(),
+    inert("syslog-facility", "local0", Kind::OneOf(SYSLOG_FACILITIES)).at_start(),
+    // How TLS would be spoken; it cannot be turned on.
+    text("tls-cert-file", ""),
+    text("tls-key-file", ""),
+    text("tls-key-file-pass", ""),
+    text("tls-client-cert-file", ""),
+    text("tls-client-key-file", ""),
+    text("tls-client-key-file-pass", ""),
+    text("tls-dh-params-file", ""),
+    text("tls-ca-cert-file", ""),
+    text("tls-ca-cert-dir", ""),
+    text("tls-protocols", ""),
+    text("tls-ciphers", ""),
+    text("tls-ciphersuites", ""),
+    yes_no("tls-prefer-server-ciphers", "no"),
+    yes_no("tls-session-caching", "yes"),
+    number("tls-session-cache-size", "20480", 0, INT_MAX),
+    number("tls-session-cache-timeout", "300", 0, INT_MAX),
+    inert("tls-auth-clients", "yes", Kind::OneOf(&["no", "yes", "optional"])),
     // Scripts, access lists and tracking, of which there are none.
     number("busy-reply-threshold", "5000", 0, LONG_MAX).or("lua-time-limit"),
     number("acllog-max-len", "128", 0, LONG_MAX),
@@ -215,5 +273,20 @@ mod tests {
             refused("repl-diskless-load", "x"),
             "argument(s) must be one of the following: disabled, on-empty-db, swapdb"
         );
+        assert_eq!(refused("oom-score-adj-values", "1 2"), "wrong number of arguments");
+        for text in ["1 2 x", "0 200 2001"] {
+            let reason = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.";
+            assert_eq!(refused("oom-score-adj-values", text), reason);
+        }
+    }
+
+    #[test]
+    fn what_redis_reads_at_its_start_can_be_given_there_and_not_changed() {
+        let mut config = Config::default();
+        config.set("io-threads", "4").unwrap();
+        assert_eq!(config.get("io-threads").as_deref(), Some("4"));
+        assert_eq!(config.change("io-threads", "4").unwrap_err().reason(), "can't set immutable config");
+        assert_eq!(Config::mutable("io-threads"), Some(false));
+        assert_eq!(Config::mutable("cluster-node-timeout"), Some(true));
     }
 }

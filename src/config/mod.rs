@@ -104,9 +104,13 @@ impl Config {
     /// `CONFIG SET`: as [`Config::set`], and refuses what cannot change while the node runs. Where several pairs come
     /// together, change a clone and swap it in when all were taken.
     pub fn change(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        match setting(name) {
-            Some(setting) if !setting.mutable => Err(ConfigError::Immutable { name: setting.name }),
-            _ => self.set(name, text),
+        let at_start = match (setting(name), inert::find(name)) {
+            (Some(setting), _) => Some(setting.name).filter(|_| !setting.mutable),
+            (None, inert) => inert.filter(|inert| inert.at_start).map(|inert| inert.name),
+        };
+        match at_start {
+            Some(name) => Err(ConfigError::Immutable { name }),
+            None => self.set(name, text),
         }
     }
 
@@ -118,7 +122,7 @@ impl Config {
     /// Whether `CONFIG SET` may change it while the node runs. None: no such name.
     pub fn mutable(name: &str) -> Option<bool> {
         let fixed = || fixed::find(name).map(|_| false);
-        let inert = || inert::find(name).map(|_| true);
+        let inert = || inert::find(name).map(|inert| !inert.at_start);
         setting(name).map(|setting| setting.mutable).or_else(inert).or_else(fixed)
     }
 
@@ -212,18 +216,18 @@ mod tests {
             (config.get("proto-max-bulk-len").unwrap(), config.get("save").unwrap()),
             ("536870912".into(), "".into())
         );
-        assert_eq!(config.get("io-threads"), None);
+        assert_eq!(config.get("io-thread"), None);
     }
 
     #[test]
-    fn names_are_unique_kebab_case_and_explained() {
+    fn names_are_unique_lower_case_and_explained() {
         let mut names: Vec<_> = Config::names().collect();
         let count = SETTINGS.len() + fixed::facts().count() + inert::names().count();
         assert_eq!(names.len(), count);
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || "-_".contains(c))));
         assert!(SETTINGS.iter().all(|setting| setting.meaning.ends_with('.') && setting.meaning.len() > 60));
     }
 

@@ -120,6 +120,12 @@ pub enum Refusal {
     /// None of the known words.
     #[error("argument(s) must be one of the following: {}", .0.join(", "))]
     NoneOf(&'static [&'static str]),
+    /// Not as many words as there must be.
+    #[error("wrong number of arguments")]
+    WrongCount,
+    /// No scores for the system's choice of whom to kill.
+    #[error("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")]
+    NoOomScores,
     /// No host name: it is too long.
     #[error("Hostnames must be less than {} characters", HOST_NAME_MAX + 1)]
     HostNameLong,
