@@ -34,9 +34,14 @@ struct DevCluster {
 
 impl DevCluster {
     fn start() -> DevCluster {
+        DevCluster::start_with(&[])
+    }
+
+    fn start_with(flags: &[&str]) -> DevCluster {
         let dir = tempfile::tempdir().unwrap();
         let mut parent = command(None)
             .args(["--dev-cluster", "3"])
+            .args(flags)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -124,6 +129,26 @@ fn three_nodes_to_try_and_ctrl_c_stops_them_all() {
     cluster.signal(Signal::INT);
     assert!(cluster.parent.wait().unwrap().success(), "Ctrl-C is a clean end");
     assert!(cluster.all_gone(), "no node outlives it");
+}
+
+/// `--port` and `--dir` say where the nodes are; what each must have of its own is refused, not ignored.
+#[test]
+fn the_nodes_are_where_the_flags_say() {
+    let _permit = Permit::take(3);
+    let _ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster = DevCluster::start_with(&["--port", "7640", "--dir", "elsewhere"]);
+    for (at, node) in cluster.nodes.iter().enumerate() {
+        assert_eq!(node.address.to_string(), format!("127.0.0.1:764{at}"));
+        assert_eq!(node.dir, cluster.dir.path().join(format!("elsewhere/node-{}", at + 1)));
+        let nodes = Connection::open(node.address).unwrap().done("CLUSTER NODES").text();
+        assert!(nodes.contains(" 127.0.0.1:8640@17640 "), "{nodes}");
+    }
+    for (flag, value) in [("--cluster-view-port", "0"), ("--seeds", "a:1"), ("--port", "55534")] {
+        let refused = command(None).args(["--dev-cluster", "3", flag, value]).output().expect("the program starts");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "as every other mistake on the command line");
+        assert!(said.starts_with(&format!("dynamis-server: {flag} ")) && said.contains("--dev-cluster"), "{said}");
+    }
 }
 
 /// One node killed by hand: the other two go on, as the README invites to try.

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match loaded.dev_cluster {
-            Some(nodes) => dev_cluster::run(nodes, &loaded).await.map_err(|error| error.to_string()),
+            Some(cluster) => dev_cluster::run(cluster, &loaded).await.map_err(|error| error.to_string()),
             None => {
                 dev_cluster::follow_parent();
                 serve(loaded.config, loaded.file, log).await

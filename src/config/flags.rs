@@ -3,6 +3,7 @@
 //! Its flags are the table's names, so whatever the file can say a flag can say too. Redis's fixed facts may be stated
 //! (`--appendonly yes`), and what has no effect here may be set (`--hz 100`), but neither is advertised.
 
+use super::dev_cluster::FIRST_PORT;
 use super::table::{SETTINGS, Setting};
 use super::{Config, ConfigError, fixed, inert};
 use clap::builder::ValueParser;
@@ -60,7 +61,10 @@ fn command() -> Command {
         .long(DEV_CLUSTER)
         .value_name("N")
         .value_parser(clap::value_parser!(u16).range(1..=DEV_NODES_MAX))
-        .help("Start a cluster of N nodes on this machine for trying out; Ctrl-C stops them all");
+        .help(format!(
+            "Start a cluster of N nodes on this machine for trying out, the first at --port [{FIRST_PORT}], the others at \
+             the ports after it; Ctrl-C stops them all"
+        ));
     let fixed = fixed::facts().map(|fact| fact.name).chain(inert::names());
     let fixed = fixed.map(|name| Arg::new(name).long(name).hide(true));
     Command::new("dynamis-server")

@@ -4,7 +4,7 @@
 
 use super::flags::{self, Flags};
 use super::rewrite::rewritten;
-use super::{Config, ConfigError, file};
+use super::{Config, ConfigError, DevCluster, file};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -29,8 +29,8 @@ pub enum Asked {
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// `--dev-cluster N`: start so many nodes on this machine.
-    pub dev_cluster: Option<u16>,
+    /// `--dev-cluster N`: start these nodes on this machine.
+    pub dev_cluster: Option<DevCluster>,
     /// The file that was read; `INFO` names it.
     pub file: Option<PathBuf>,
     /// The flags, name and text, to hand on to the nodes of a dev cluster.
@@ -60,6 +60,7 @@ pub fn load(args: impl Iterator<Item = OsString>) -> Result<Asked, ConfigError> 
         config.set(name, text)?;
     }
     config.check()?;
+    let dev_cluster = dev_cluster.map(|nodes| DevCluster::new(nodes, &overrides)).transpose()?;
     Ok(Asked::Run(Box::new(Loaded { config, dev_cluster, file, overrides })))
 }
 
@@ -112,7 +113,7 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, FILE_BYTES_MAX, Loaded, load};
+    use super::{Asked, DevCluster, FILE_BYTES_MAX, Loaded, load};
     use std::io::Write;
 
     fn run(args: &[&str]) -> Result<Loaded, String> {
@@ -136,7 +137,10 @@ mod tests {
         let loaded = run(&[path, "--r", "3", "--w", "1", "--dev-cluster", "2"]).unwrap();
         let config = &loaded.config;
         assert_eq!((config.port, config.n, config.r, config.w), (7001, 3, 3, 1));
-        assert_eq!((loaded.dev_cluster, loaded.file.as_deref()), (Some(2), Some(file.path())));
+        assert_eq!(
+            (loaded.dev_cluster, loaded.file.as_deref()),
+            (Some(DevCluster { nodes: 2, first_port: 7001 }), Some(file.path()))
+        );
         assert_eq!(loaded.overrides, [("r", "3"), ("w", "1")].map(|(name, text)| (name.to_string(), text.to_string())));
         assert!(run(&[path]).unwrap_err().starts_with("r (4) must not exceed n (3)"));
     }
@@ -153,6 +157,8 @@ mod tests {
         );
         let long = written(&"#\n".repeat(FILE_BYTES_MAX as usize));
         assert!(run(&[long.path().to_str().unwrap()]).unwrap_err().ends_with("it is longer than 1048576 bytes"));
+        let ignored = run(&["--dev-cluster", "3", "--cluster-view-port", "0"]).unwrap_err();
+        assert!(ignored.starts_with("--cluster-view-port cannot be given with --dev-cluster"), "{ignored}");
         assert!(run(&["--port", "x"]).unwrap_err().starts_with("port cannot be \"x\""));
     }
 

@@ -25,6 +25,7 @@
 
 pub mod check;
 pub mod database;
+pub mod dev_cluster;
 pub mod error;
 pub mod file;
 pub mod fixed;
@@ -42,6 +43,7 @@ pub mod value;
 mod manual;
 
 pub use database::DatabaseSettings;
+pub use dev_cluster::DevCluster;
 pub use error::ConfigError;
 pub use load::{Asked, Loaded, load};
 pub use output::{OutputLimit, OutputLimits};

@@ -1,12 +1,12 @@
 //! `--dev-cluster N`: N nodes as N processes on this machine, to try things out.
 //!
-//! Each node is this very program with a port and a directory of its own, from 127.0.0.1:7001 on (cluster view +1000,
-//! node ports +10000).
+//! Each node is this very program with a port and a directory of its own, from 127.0.0.1:7001 or `--port` on (cluster view
+//! +1000, node ports +10000).
 //! The first process only starts them, says where they are, and stops them all when it is told to stop. Should it be
 //! killed outright, the nodes follow it ([`follow_parent`]).
 
 use crate::config::load::Loaded;
-use crate::config::{CLUSTER_PORT_OFFSET, VIEW_PORT_OFFSET};
+use crate::config::{CLUSTER_PORT_OFFSET, DevCluster, VIEW_PORT_OFFSET};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,11 +19,8 @@ use tokio::time::Instant;
 /// Set for the nodes, so that they end with the process that started them.
 const PARENT_VARIABLE: &str = "DYNAMIS_DEV_CLUSTER_PARENT";
 
-/// The first node's port for clients.
-const FIRST_PORT: u16 = 7001;
-
-/// Settings each node gets its own value of.
-const OWN_SETTINGS: [&str; 6] = ["port", "cluster-port", "cluster-view-port", "dir", "seeds", "bind"];
+/// Flags of which each node gets its own value.
+const OWN_FLAGS: [&str; 2] = ["port", "dir"];
 
 /// How long the nodes may take to find each other.
 const READY: Duration = Duration::from_secs(60);
@@ -65,12 +62,12 @@ struct DevNode {
 }
 
 /// Starts the nodes, prints where they are, waits for Ctrl-C, and stops them.
-pub async fn run(count: u16, loaded: &Loaded) -> Result<(), DevClusterError> {
+pub async fn run(cluster: DevCluster, loaded: &Loaded) -> Result<(), DevClusterError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DevClusterError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DevClusterError::Signals)?;
     let mut nodes = Vec::new();
     let result = tokio::select! {
-        result = start_and_watch(count, loaded, &mut nodes) => result,
+        result = start_and_watch(cluster, loaded, &mut nodes) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
@@ -78,11 +75,15 @@ pub async fn run(count: u16, loaded: &Loaded) -> Result<(), DevClusterError> {
     result
 }
 
-async fn start_and_watch(count: u16, loaded: &Loaded, nodes: &mut Vec<DevNode>) -> Result<(), DevClusterError> {
+async fn start_and_watch(
+    cluster: DevCluster,
+    loaded: &Loaded,
+    nodes: &mut Vec<DevNode>,
+) -> Result<(), DevClusterError> {
     let given = loaded.overrides.iter().find(|(name, _)| name == "dir").map(|(_, dir)| PathBuf::from(dir));
     let base = given.unwrap_or_else(|| PathBuf::from("dev-cluster"));
-    for index in 0..count {
-        nodes.push(spawn(index, count, &base, loaded)?);
+    for index in 0..cluster.nodes {
+        nodes.push(spawn(index, cluster, &base, loaded)?);
     }
     let deadline = Instant::now() + READY;
     while !all_know_all(nodes).await {
@@ -102,15 +103,16 @@ async fn start_and_watch(count: u16, loaded: &Loaded, nodes: &mut Vec<DevNode>) 
     }
 }
 
-fn spawn(index: u16, count: u16, base: &Path, loaded: &Loaded) -> Result<DevNode, DevClusterError> {
-    let port = FIRST_PORT + index;
+fn spawn(index: u16, cluster: DevCluster, base: &Path, loaded: &Loaded) -> Result<DevNode, DevClusterError> {
+    let port = cluster.first_port + index;
     let dir = base.join(format!("node-{}", index + 1));
-    let seeds: Vec<String> =
-        (0..count).map(|other| format!("127.0.0.1:{}", FIRST_PORT + other + CLUSTER_PORT_OFFSET)).collect();
+    let seeds: Vec<String> = (0..cluster.nodes)
+        .map(|other| format!("127.0.0.1:{}", cluster.first_port + other + CLUSTER_PORT_OFFSET))
+        .collect();
     let program = std::env::current_exe().map_err(|why| DevClusterError::Spawn { port, why })?;
     let mut command = Command::new(program);
     command.args(&loaded.file);
-    for (name, value) in loaded.overrides.iter().filter(|(name, _)| !OWN_SETTINGS.contains(&name.as_str())) {
+    for (name, value) in loaded.overrides.iter().filter(|(name, _)| !OWN_FLAGS.contains(&name.as_str())) {
         command.arg(format!("--{name}")).arg(value);
     }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--seeds", &seeds.join(",")]);
