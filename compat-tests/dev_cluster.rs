@@ -131,16 +131,18 @@ fn three_nodes_to_try_and_ctrl_c_stops_them_all() {
     assert!(cluster.all_gone(), "no node outlives it");
 }
 
-/// `--port` and `--dir` say where the nodes are; what each must have of its own is refused, not ignored.
+/// `--port` and `--dir` say where the nodes are, also where a password is asked for; what each must have of its own is refused, not ignored.
 #[test]
 fn the_nodes_are_where_the_flags_say() {
     let _permit = Permit::take(3);
     let _ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let cluster = DevCluster::start_with(&["--port", "7640", "--dir", "elsewhere"]);
+    let cluster = DevCluster::start_with(&["--port", "7640", "--dir", "elsewhere", "--requirepass", "open sesame"]);
     for (at, node) in cluster.nodes.iter().enumerate() {
         assert_eq!(node.address.to_string(), format!("127.0.0.1:764{at}"));
         assert_eq!(node.dir, cluster.dir.path().join(format!("elsewhere/node-{}", at + 1)));
-        let nodes = Connection::open(node.address).unwrap().done("CLUSTER NODES").text();
+        let mut connection = Connection::open(node.address).unwrap();
+        connection.ask(&["AUTH", "open sesame"]);
+        let nodes = connection.done("CLUSTER NODES").text();
         assert!(nodes.contains(" 127.0.0.1:8640@17640 "), "{nodes}");
     }
     for (flag, value) in [("--cluster-view-port", "0"), ("--seeds", "a:1"), ("--port", "55534")] {

@@ -3,7 +3,7 @@
 use dynamis::config::Config;
 use dynamis::config::load::{self, Asked};
 use dynamis::node::logging::LogHandle;
-use dynamis::node::{Node, dev_cluster, logging};
+use dynamis::node::{Node, StartError, dev_cluster, logging};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,11 @@ async fn serve(config: Config, file: Option<PathBuf>, log: LogHandle) -> Result<
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let node = tokio::select! {
-        started = Node::start(config, file, Some(log)) => started.map_err(|error| error.to_string())?,
+        started = Node::start(config, file, Some(log)) => match started {
+            Ok(node) => node,
+            Err(StartError::ToldToStop) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        },
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };

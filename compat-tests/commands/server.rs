@@ -72,6 +72,54 @@ fn a_password_is_asked_for() {
     assert_eq!(cluster.connect(0).run("QUIT").to_string(), "+OK");
 }
 
+/// A node that does not find its cluster says so to everything that Redis refuses while it loads, on both ports, instead of
+/// letting clients wait; a connection from then is served once the cluster is found.
+#[test]
+fn a_node_that_looks_for_its_cluster_says_loading() {
+    let looking = "-LOADING Dynamis is looking for its cluster; nothing was changed; try again";
+    let mut cluster = Cluster::prepared(2, &[], None);
+    // Only the first seed founds a cluster.
+    cluster.nodes[1].start();
+    wait::until("the node listens", 20, || cluster.nodes[1].try_connect().is_ok());
+    for mut connection in [cluster.connect(1), cluster.nodes[1].connect_view()] {
+        check(
+            &mut connection,
+            &[
+                ("PING", looking),
+                ("SET k v", looking),
+                ("GET k", looking),
+                ("CLUSTER SLOTS", looking),
+                ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
+                ("MULTI", "+OK"),
+                ("SET k v", looking),
+                ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+                ("CONFIG GET timeout", "[\"timeout\", \"0\"]"),
+                ("CLIENT SETNAME early", "+OK"),
+            ],
+        );
+        let refused = connection.run("CONFIG SET cluster-announce-port 1");
+        assert!(refused.error().contains("in no cluster yet; nothing changed"), "{refused}");
+        assert!(connection.done("INFO persistence").text().contains("loading:1\r\n"));
+        assert!(connection.done("HELLO 3").field("proto").integer() == 3);
+        assert_eq!(connection.run("QUIT").to_string(), "+OK");
+    }
+    let mut early = cluster.connect(1);
+    assert_eq!(early.run("PING").to_string(), looking);
+    cluster.start_all();
+    assert_eq!(early.run("SET k v").to_string(), "+OK");
+    assert!(early.done("INFO persistence").text().contains("loading:0\r\n"));
+}
+
+/// SHUTDOWN ends also a node that looks for its cluster.
+#[test]
+fn a_node_that_looks_for_its_cluster_can_be_shut_down() {
+    let mut cluster = Cluster::prepared(2, &[], None);
+    cluster.nodes[1].start();
+    wait::until("the node listens", 20, || cluster.nodes[1].try_connect().is_ok());
+    cluster.connect(1).send(&["SHUTDOWN"]).unwrap();
+    assert!(cluster.nodes[1].wait_until_ended().success());
+}
+
 /// QUIT answers OK and closes.
 #[test]
 fn quit_closes() {

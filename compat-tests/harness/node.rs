@@ -110,7 +110,7 @@ impl Node {
         Connection::open(self.address)
     }
 
-    /// Waits until the node answers PING; panics with its log when its process ends instead.
+    /// Waits until the node answers PING, and is in its cluster; panics with its log when its process ends instead.
     pub fn wait_until_serving(&mut self) {
         let (address, log) = (self.address, self.log.clone());
         let process = self.process.as_mut().expect("the node runs");
@@ -118,7 +118,8 @@ impl Node {
             if let Ok(Some(status)) = process.try_wait() {
                 panic!("{address} ended by itself ({status}); its log ends with:\n{}", tail(&log));
             }
-            Connection::open(address).and_then(|mut connection| connection.try_ask(&["PING"])).is_ok()
+            let answer = Connection::open(address).and_then(|mut connection| connection.try_ask(&["PING"]));
+            answer.is_ok_and(|answer| !answer.to_string().starts_with("-LOADING "))
         });
     }
 

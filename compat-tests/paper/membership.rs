@@ -4,7 +4,7 @@ use crate::harness::cluster::{Cluster, members_of};
 use crate::harness::resp::Connection;
 use crate::harness::wait;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a node that must not serve is watched.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -14,11 +14,20 @@ fn known(cluster: &Cluster, at: usize) -> usize {
     members_of(&cluster.connect(at).done("DYN.MEMBERS")).len()
 }
 
-/// Whether a node answers PING within the time it is watched.
+/// Whether a node answers PING within the time it is watched, other than that it looks for its cluster.
 fn serves(address: SocketAddr) -> bool {
-    let Ok(mut connection) = Connection::open(address) else { return false };
-    connection.socket().set_read_timeout(Some(WATCHED)).expect("a timeout can be set");
-    connection.try_ask(&["PING"]).is_ok()
+    let end = Instant::now() + WATCHED;
+    while Instant::now() < end {
+        let answer = Connection::open(address).and_then(|mut connection| {
+            connection.socket().set_read_timeout(Some(WATCHED)).expect("a timeout can be set");
+            connection.try_ask(&["PING"])
+        });
+        if answer.is_ok_and(|answer| !answer.to_string().starts_with("-LOADING ")) {
+            return true;
+        }
+        std::thread::sleep(wait::LOOK_EVERY);
+    }
+    false
 }
 
 /// §4.8.1: joining is explicit. A node started by accident, without seeds, is a cluster of its own and joins nobody, also

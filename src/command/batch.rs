@@ -2,7 +2,8 @@
 //!
 //! Contract: [`run`] begins every request as the table says (unknown names, wrong numbers of words and missing logins are
 //! refused in Redis's words), in the order and rounds of [`super::rounds`], and gives one [`Answer`] for each request that
-//! is to be answered, in order, with the protocol it is to be written in. Requests after QUIT are not begun.
+//! is to be answered, in order, with the protocol it is to be written in. Requests after QUIT are not begun. While the node
+//! looks for its cluster, what Redis refuses while it loads is refused.
 //!
 //! `DEL a b` is begun as `DEL a` and `DEL b`: a race on one key then repeats only that key, and the counts add up.
 //!
@@ -17,6 +18,7 @@ mod count;
 mod slot;
 
 use super::face;
+use super::failure::LOOKING;
 use super::guard::{self, Guard, NOT_RUN};
 use super::laps::Laps;
 use super::record;
@@ -159,6 +161,11 @@ impl<'a, P> Batch<'a, P> {
         }
         let is_queueing = self.session.transaction.is_some() && !slot.child;
         let admitted = admit(slot.found, words, self.session, slot.child);
+        let answerable = |handler| match self.server.is_looking() && !slot.is(flag::LOADING) {
+            true => Err(Reply::error(LOOKING)),
+            false => Ok(handler),
+        };
+        let admitted = admitted.and_then(answerable);
         let handler = match admitted.and_then(|handler| slot.refusal.take().map_or(Ok(handler), |why| Err(*why))) {
             Ok(handler) => handler,
             Err(refusal) => {

@@ -7,6 +7,7 @@
 //! The prefix alone says whether repeating a request is safe:
 //! - `NOREPLICAS`: too few replicas, or the nodes do not agree yet who keeps the key; nothing was changed.
 //! - `NOQUORUM`: something was changed, or may yet be. No client library repeats it by itself.
+//! - `LOADING`: the node has not found its cluster yet; nothing was changed.
 //! - `MISCONF` (Redis's prefix for a disk that does not take writes) and `ERR`: nothing was changed.
 //!
 //! A failed read changed nothing and therefore never says `NOQUORUM`. No text contains a line break.
@@ -16,6 +17,9 @@ use crate::message::operation::Failure;
 use crate::resp::reply::Reply;
 
 const NOTHING_CHANGED: &str = "nothing was changed";
+
+/// What a node answers that has not found its cluster yet.
+pub const LOOKING: &str = "LOADING Dynamis is looking for its cluster; nothing was changed; try again";
 
 const TOO_FEW_TO_WRITE: &str = "NOREPLICAS Not enough good replicas to write.";
 const TOO_FEW_TO_READ: &str = "NOREPLICAS Not enough good replicas to read.";

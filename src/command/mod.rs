@@ -85,6 +85,7 @@ use slowlog::log::SlowLog;
 use stats::Stats;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use step::Step;
 
 /// The version of Redis whose behaviour we answer with: clients read features off it.
@@ -122,6 +123,8 @@ pub struct Server {
     pub rates: Rates,
     /// What SAVE and BGSAVE did.
     pub saves: Saves,
+    /// Whether the node is not in its cluster yet: then only what Redis answers while it loads is answered.
+    looking: AtomicBool,
     /// Where SHUTDOWN rings.
     pub shutdown: Shutdown,
     /// 40 hex digits, new at each start.
@@ -144,7 +147,7 @@ impl Server {
         }
     }
 
-    /// A server about to open its door. `apply` is called after each `CONFIG SET`, with the new settings.
+    /// A server of a node that looks for its cluster. `apply` is called after each `CONFIG SET`, with the new settings.
     pub fn new(
         coordinator: Arc<Coordinator>,
         config: Config,
@@ -166,6 +169,7 @@ impl Server {
             startup_bytes: process::resident_bytes(),
             rates: Rates::default(),
             saves,
+            looking: AtomicBool::new(true),
             shutdown: Shutdown::default(),
             run_id,
             config_file,
@@ -174,6 +178,16 @@ impl Server {
         });
         server.coordinator.open_newsroom(Box::new(pubsub::desk::Desk::new(&server)));
         server
+    }
+
+    /// Whether the node is not in its cluster yet.
+    pub fn is_looking(&self) -> bool {
+        self.looking.load(Ordering::Relaxed)
+    }
+
+    /// The node is in its cluster: from now on everything is answered.
+    pub fn found_cluster(&self) {
+        self.looking.store(false, Ordering::Relaxed);
     }
 
     /// What cluster clients are told now.

@@ -86,7 +86,7 @@ async fn start_and_watch(
         nodes.push(spawn(index, cluster, &base, loaded)?);
     }
     let deadline = Instant::now() + READY;
-    while !all_know_all(nodes).await {
+    while !all_know_all(nodes, &loaded.config.requirepass).await {
         ended(nodes)?;
         if Instant::now() > deadline {
             return Err(DevClusterError::NotReady);
@@ -135,26 +135,29 @@ fn ended(nodes: &mut [DevNode]) -> Result<(), DevClusterError> {
 }
 
 /// Whether every node answers and knows and reaches all others.
-async fn all_know_all(nodes: &[DevNode]) -> bool {
+async fn all_know_all(nodes: &[DevNode], password: &str) -> bool {
     let wanted = format!("cluster_known_nodes:{}\r", nodes.len());
     for node in nodes {
-        match ask(node.port, b"CLUSTER INFO\r\n").await {
+        match ask(node.port, password).await {
             Ok(answer) if answer.contains(&wanted) && answer.contains("cluster_slots_pfail:0\r") => {}
-            // A password keeps us out, but the node answers: it serves only once it is in its cluster.
-            Ok(answer) if answer.starts_with("-NOAUTH") => {}
             _ => return false,
         }
     }
     true
 }
 
-async fn ask(port: u16, request: &[u8]) -> std::io::Result<String> {
+/// What a node answers to CLUSTER INFO, after what it says to the password.
+async fn ask(port: u16, password: &str) -> std::io::Result<String> {
+    let login = match password.len() {
+        0 => String::new(),
+        length => format!("*2\r\n$4\r\nAUTH\r\n${length}\r\n{password}\r\n"),
+    };
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(request).await?;
-        let mut answer = vec![0; 4096];
-        let length = stream.read(&mut answer).await?;
-        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        stream.write_all(format!("{login}CLUSTER INFO\r\nQUIT\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     tokio::time::timeout(Duration::from_secs(2), exchange).await.map_err(late)?

@@ -6,7 +6,8 @@
 //!
 //! # Contract
 //! - Whatever makes a start impossible is one clear sentence, before anything was changed for others.
-//! - Clients are served once the node is in a cluster; until then their connections wait.
+//! - Clients are served once the node is in a cluster. Until then their connections wait, for a second at most; then they
+//!   are answered `LOADING`, and what Redis answers while it loads.
 //! - After [`Node::stop`] everything acknowledged is on disk and the next start is quick.
 
 pub mod dev_cluster;

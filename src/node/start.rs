@@ -29,6 +29,7 @@ use crate::storage::files::{self, FileError};
 use crate::storage::home::Home;
 use crate::storage::open::{self, EngineChoice, Opened};
 use crate::storage::store::{Fsync, StoreSettings};
+use crate::world::net::TcpListener;
 #[cfg(feature = "simulation")]
 use crate::world::simulation::{Mutation, is_broken};
 use crate::world::{random_u64, spawn_blocking};
@@ -36,12 +37,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// The name under which is kept from when on actors' births count (u64, little-endian).
 const BIRTHS_FILE: &str = "births";
 
 /// How long the door stays shut at most while this node asks what was flushed since it stopped.
 const CATCH_UP: Duration = Duration::from_millis(500);
+
+/// How long the door stays shut at most while this node looks for its cluster. A usual start takes less, and nobody hears
+/// of it; whoever asks for longer must not take the node for dead.
+const SHUT: Duration = Duration::from_secs(1);
 
 /// The name under which the member list is kept.
 const CLUSTER_FILE: &str = "cluster";
@@ -67,13 +73,17 @@ pub enum StartError {
     /// A setting that only the start can judge.
     #[error("{0}")]
     Setting(String),
+    /// SHUTDOWN came before the cluster was found.
+    #[error("the node was told to stop while it looked for its cluster")]
+    ToldToStop,
     /// A background step ended badly.
     #[error("starting was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }
 
 impl Node {
-    /// Starts a node and returns once it serves clients. A fresh node with seeds waits for its cluster here.
+    /// Starts a node and returns once it serves clients. A fresh node with seeds looks for its cluster here; when that takes
+    /// long, clients are told so.
     pub async fn start(config: Config, file: Option<PathBuf>, log: Option<LogHandle>) -> Result<Node, StartError> {
         let engine = engine(&config);
         Node::start_on(engine, config, file, log).await
@@ -124,30 +134,64 @@ impl Node {
         let settling = settling::run(settler.clone(), membership.clone(), home.clone(), opened.lost);
         tasks.push(tokio::spawn(settling));
         if !membership.is_formed() {
-            tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients wait until it is found");
+            tracing::info!(seeds = ?config.seeds, "looking for the cluster; clients are not served until it is found");
         }
-        membership.formed().await;
-        if newcomer {
-            // Its clock may be behind: what it stamps must lie above all that was settled before it came.
-            settler.counted_in().await;
-            persist_lease(&replica, &home).await?;
-        }
+        let pace = Arc::new(exchange::Pace::new(config.exchange_interval_ms));
+        let (id, port, cluster_port) = (opened.node_id, config.port, config.cluster_port());
+        let apply = apply_settings(coordinator.clone(), pace.clone(), log);
+        let server = Server::new(coordinator.clone(), config, file, apply);
+        let found = find_cluster(&membership, newcomer.then_some(&*settler), &replica, &home);
+        let door = open_door(found, clients, view, &server).await?;
+        tracing::info!(%id, port, cluster_port, "ready");
         tasks.push(tokio::spawn(refill(membership.clone(), replica.clone(), home.clone())));
-        membership.caught_up(CATCH_UP).await;
         tasks.push(tokio::spawn(sweep::run(replica.clone())));
         tasks.push(tokio::spawn(handoff::run(membership.clone(), replica.clone())));
         tasks.push(tokio::spawn(reap::run(membership.clone(), replica.clone())));
-        let id = opened.node_id;
-        tracing::info!(%id, port = config.port, cluster_port = config.cluster_port(), "ready");
-        let pace = Arc::new(exchange::Pace::new(config.exchange_interval_ms));
-        tasks.push(tokio::spawn(exchange::run(membership.clone(), settler, replica.clone(), pace.clone())));
-        let apply = apply_settings(coordinator.clone(), pace, log);
-        let server = Server::new(coordinator.clone(), config, file, apply);
+        tasks.push(tokio::spawn(exchange::run(membership.clone(), settler, replica.clone(), pace)));
         tasks.push(tokio::spawn(latency::watch_log(server.clone())));
         tasks.push(tokio::spawn(server.clone().watch_rates()));
-        let door = Door::open(clients, view, server.clone());
         Ok(Node { home, replica, membership, coordinator, server, door, tasks })
     }
+}
+
+/// Returns once the node may serve: it is in its cluster, and knows what was flushed while it was away, as far as others can
+/// tell it soon. `newcomer`: it has never been in one.
+async fn find_cluster(
+    membership: &Membership,
+    newcomer: Option<&Settler>,
+    replica: &Replica,
+    home: &Arc<Home>,
+) -> Result<(), StartError> {
+    membership.formed().await;
+    if let Some(settler) = newcomer {
+        // Its clock may be behind: what it stamps must lie above all that was settled before it came.
+        settler.counted_in().await;
+        persist_lease(replica, home).await?;
+    }
+    membership.caught_up(CATCH_UP).await;
+    Ok(())
+}
+
+/// Lets clients in once the cluster is found, or, to tell them that it is not, once they have waited for long enough.
+async fn open_door(
+    found: impl Future<Output = Result<(), StartError>>,
+    clients: Vec<TcpListener>,
+    view: Vec<TcpListener>,
+    server: &Arc<Server>,
+) -> Result<Door, StartError> {
+    let mut found = std::pin::pin!(found);
+    if let Ok(found) = timeout(SHUT, &mut found).await {
+        found?;
+        server.found_cluster();
+        return Ok(Door::open(clients, view, server.clone()));
+    }
+    let door = Door::open(clients, view, server.clone());
+    tokio::select! {
+        found = found => found?,
+        () = server.shutdown.asked() => return Err(StartError::ToldToStop),
+    }
+    server.found_cluster();
+    Ok(door)
 }
 
 /// The engine that the configuration asks for.

@@ -139,7 +139,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
     let (saves, store) = (&server.saves, server.coordinator.replica().store().stats());
     let puts = server.coordinator.stats.puts.load(Relaxed);
     facts!(out,
-        "loading": 0,
+        "loading": u8::from(server.is_looking()),
         "async_loading": 0,
         "current_cow_peak": 0,
         "current_cow_size": 0,
