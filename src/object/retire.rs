@@ -45,11 +45,20 @@ impl Object {
     /// For one that [has a past](Object::has_past): the lowest floor at which something in it may be forgotten. Entries of
     /// request ids may be kept for longer.
     pub fn ripe_from(&self, drift_ms_max: u64) -> Hlc {
-        let gone = |at: u64| Hlc::from_ms(at.saturating_add(drift_ms_max).saturating_add(1));
         let spare = self.context.entries().len() > self.siblings.len();
         let waits_for_expiry = !spare && self.siblings.iter().any(|sibling| sibling.value.is_some());
-        let expiry = self.siblings.iter().filter_map(|sibling| sibling.expiry.1).map(gone).min();
+        let expiries = self.siblings.iter().filter_map(|sibling| sibling.expiry.1);
+        let expiry = expiries.map(|at| gone(at, drift_ms_max)).min();
         self.highest().max(expiry.filter(|_| waits_for_expiry).unwrap_or_default())
+    }
+
+    /// The same for one of which all was forgotten that could be at this floor: the next floor above it; none: what is kept is
+    /// kept for another reason.
+    pub fn ripe_after(&self, floor: Hlc, drift_ms_max: u64) -> Option<Hlc> {
+        let first = self.ripe_from(drift_ms_max);
+        let expiries = self.siblings.iter().filter_map(|sibling| sibling.expiry.1);
+        let later = expiries.map(|at| gone(at, drift_ms_max).max(first));
+        [first].into_iter().chain(later).filter(|ripe| *ripe > floor).min()
     }
 
     /// Whether there is nothing in it but a settled past: tombstones, all at or below the floor.
@@ -106,6 +115,11 @@ impl Object {
     pub fn has_forgotten(&self, floor: Hlc, held: &Object) -> bool {
         self.siblings.iter().any(|sibling| is_forgotten(sibling, floor, held))
     }
+}
+
+/// The lowest floor at which a value that expires then may be forgotten.
+fn gone(at: u64, drift_ms_max: u64) -> Hlc {
+    Hlc::from_ms(at.saturating_add(drift_ms_max).saturating_add(1))
 }
 
 fn is_forgotten(sibling: &Sibling, floor: Hlc, held: &Object) -> bool {
@@ -220,6 +234,17 @@ mod tests {
             assert!(!object.clone().retire(&below(ripe_from - 1)), "{object:?}");
             assert!(object.clone().retire(&below(ripe_from)), "{object:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_another_reason_does_not_hide_what_is_ripe_later() {
+        let mut object = overwritten(&[(777, 5, Some("x")), (2, 9, Some("y"))]);
+        object.siblings[0].expiry.1 = Some(1000);
+        assert_eq!((object.ripe_from(500), object.ripe_after(Hlc(8), 500)), (Hlc(9), Some(Hlc(9))));
+        assert!(!object.clone().retire(&below(20)), "the one who wrote first is no member");
+        assert_eq!(object.ripe_after(Hlc(20), 500), Some(Hlc(1501 << 16)));
+        assert!(object.clone().retire(&below(1501 << 16)));
+        assert_eq!(object.ripe_after(Hlc(1501 << 16), 500), None);
     }
 
     #[test]

@@ -53,11 +53,9 @@ impl Past {
         }
     }
 
-    /// As [`Past::expect`]; what could be forgotten at `floor` and was not is kept for another reason.
-    fn expect_after(&self, floor: Hlc, ripe_from: Hlc) {
-        if ripe_from > floor {
-            self.expect(ripe_from);
-        }
+    /// As [`Past::expect`], for an object of which what could be forgotten has been.
+    fn expect_after(&self, below: &Below<'_>, object: &Object) {
+        object.ripe_after(below.floor, below.drift_ms_max).into_iter().for_each(|ripe_from| self.expect(ripe_from));
     }
 
     /// The lowest floor at which the reaper may find something that it could not forget when it last passed.
@@ -202,7 +200,7 @@ impl Replica {
                 if is_ripe {
                     ripe.push(key);
                 } else {
-                    self.past.expect_after(below.floor, record.object.ripe_from(below.drift_ms_max));
+                    self.past.expect_after(below, &record.object);
                 }
             }
             if ripe.len() < REAPED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -295,7 +293,7 @@ impl Replica {
             }
             let has_past = record.object.has_past();
             if has_past {
-                self.past.expect_after(below.floor, record.object.ripe_from(below.drift_ms_max));
+                self.past.expect_after(below, &record.object);
             }
             ((true, has_past), Edit::Put(keyed(key, &record)))
         })
