@@ -156,14 +156,14 @@ mod tests {
             background.take(bytes).await;
             order.lock().push((name, begun.elapsed()));
         };
-        tokio::join!(taker(1, 3_200), taker(2, 1_600), taker(3, 1), async {
+        tokio::join!(taker(1, 16_000), taker(2, 1_600), taker(3, 1), async {
             tokio::task::yield_now().await;
             assert_eq!(background.stats().waiting, 2);
         });
         let order = order.into_inner();
         assert_eq!(order.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(order[1].1 >= Duration::from_millis(99) && order[2].1 >= Duration::from_millis(149), "{order:?}");
-        assert_eq!((background.stats().waiting, background.stats().bytes), (0, 4_801));
+        assert!(order[1].1 >= Duration::from_millis(499) && order[2].1 >= Duration::from_millis(549), "{order:?}");
+        assert_eq!((background.stats().waiting, background.stats().bytes), (0, 17_601));
     }
 
     #[tokio::test]
