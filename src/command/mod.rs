@@ -138,12 +138,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Keeps an eye on how much is happening, for ever.
+    /// Keeps an eye on how much is happening, and on what the cluster view's clients are told: what this node leads meanwhile
+    /// must be known even if nobody asks it just then. For ever.
     pub async fn watch_rates(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(rate::SAMPLE_EVERY);
         loop {
             ticks.tick().await;
             self.rates.sample(&self.stats);
+            if self.notices.visitors() > 0 {
+                self.notice();
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How a member looks from here.
@@ -54,6 +54,8 @@ pub struct Notice {
 pub struct NoticeBoard {
     notice: ArcSwapOption<Notice>,
     visitors: Arc<AtomicUsize>,
+    /// Whether it ever had one: before that nobody can be misled by what this node leads.
+    was_visited: AtomicBool,
 }
 
 /// One connection of the cluster view, until it is dropped.
@@ -82,8 +84,8 @@ impl NoticeBoard {
         }
         let notice = Notice::new(view, standings);
         let notice = Arc::new(match before {
-            Some(before) => notice.following(&before, now_ms()),
-            None => notice,
+            Some(before) if self.was_visited.load(Ordering::Relaxed) => notice.following(&before, now_ms()),
+            _ => notice,
         });
         self.notice.store(Some(notice.clone()));
         notice
@@ -92,6 +94,7 @@ impl NoticeBoard {
     /// Counts one more connection of the cluster view.
     pub fn visit(&self) -> Visit {
         self.visitors.fetch_add(1, Ordering::Relaxed);
+        self.was_visited.store(true, Ordering::Relaxed);
         Visit(self.visitors.clone())
     }
 
