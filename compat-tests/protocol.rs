@@ -17,6 +17,16 @@ const BOASTED_KIB_MAX: u64 = 64 * 1024;
 /// Connections that send garbage.
 const GARBAGE_CONNECTIONS: u64 = 400;
 
+/// A request may have as many words as Redis 7 takes, which is more than Redis 6 took.
+#[test]
+fn a_million_words_and_more_are_one_request() {
+    let cluster = Cluster::single(&[]);
+    let mut connection = cluster.connect(0);
+    let words = vec!["PING"; 1024 * 1024 + 1];
+    assert_eq!(connection.ask(&words).to_string(), "-ERR wrong number of arguments for 'ping' command");
+    assert_eq!(connection.run("PING").to_string(), "+PONG");
+}
+
 /// Inline commands: words at spaces, quotes, empty lines, bare line feeds.
 #[test]
 fn inline_commands() {

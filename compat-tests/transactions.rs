@@ -313,7 +313,13 @@ fn a_pause_holds_what_it_says() {
     wait::until("it is held", 20, || line_of(&mut operator, id).contains(" flags=b "));
     assert_eq!(operator.done(&format!("CLIENT KILL ID {id}")).integer(), 1);
     assert!(plain.rest().unwrap().is_empty());
+    let mut publisher = cluster.connect(0);
+    pipeline(&mut publisher, &["PUBLISH news x"]);
+    wait::until("a message is held, too", 20, || {
+        operator.done("INFO clients").text().contains("blocked_clients:1\r\n")
+    });
     operator.done("CLIENT UNPAUSE");
+    assert_eq!(publisher.receive().unwrap().integer(), 0);
     assert_eq!(operator.done("GET a").text(), "1");
 }
 

@@ -164,6 +164,47 @@ fn figures_are_measured() {
     assert_eq!((number(&mut connection, "keyspace_hits"), number(&mut connection, "keyspace_misses")), (1.0, 1.0));
 }
 
+/// What Redis 7.0.15 counts as found and as missed, command by command.
+#[test]
+fn keys_are_found_or_missed() {
+    let cluster = Cluster::single(&[]);
+    let mut connection = cluster.connect(0);
+    connection.done("MSET a 5 b x");
+    for (line, hits, misses) in [
+        ("BITOP AND d a b none", 2.0, 1.0),
+        ("COPY a c", 1.0, 0.0),
+        ("COPY none c", 0.0, 1.0),
+        ("COPY a b", 1.0, 0.0),
+        ("BITFIELD a GET u8 0", 1.0, 0.0),
+        ("BITFIELD a GET u8 0 SET u8 0 53", 0.0, 0.0),
+        ("GETSET a 1", 1.0, 0.0),
+        ("SETNX a 1", 0.0, 0.0),
+        ("SET a 1", 0.0, 0.0),
+        ("SET a 1 NX GET", 1.0, 0.0),
+        ("GETEX a", 1.0, 0.0),
+        ("GETDEL none", 0.0, 1.0),
+        ("EXPIRE a 100", 0.0, 0.0),
+        ("APPEND a 1", 0.0, 0.0),
+        ("INCR a", 0.0, 0.0),
+        ("RENAME a e", 0.0, 0.0),
+        ("DEL e", 0.0, 0.0),
+        ("OBJECT ENCODING b", 1.0, 0.0),
+        ("EXISTS b b none", 2.0, 1.0),
+        ("TTL b", 1.0, 0.0),
+        ("DUMP b", 1.0, 0.0),
+        ("MEMORY USAGE b", 0.0, 0.0),
+        ("STRLEN b", 1.0, 0.0),
+        ("GETRANGE none 0 1", 0.0, 1.0),
+        ("LCS b none", 1.0, 1.0),
+        ("MGET a b c", 2.0, 1.0),
+    ] {
+        connection.done("CONFIG RESETSTAT");
+        connection.run(line);
+        let counted = (number(&mut connection, "keyspace_hits"), number(&mut connection, "keyspace_misses"));
+        assert_eq!(counted, (hits, misses), "{line}");
+    }
+}
+
 /// The rate of commands is that of the last seconds: it rises with work and falls to nearly nothing after it.
 #[test]
 fn rates_are_of_just_now() {

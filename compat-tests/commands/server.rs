@@ -51,7 +51,7 @@ fn a_password_is_asked_for() {
             ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
             (
                 "HELLO 3",
-                "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
                  <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
                  same time",
             ),
@@ -286,6 +286,10 @@ fn client_reply_silences() {
         connection.send(&crate::harness::table::words(line)).unwrap();
     }
     assert_eq!(connection.receive().unwrap().to_string(), "+PONG");
+    for silenced in ["CLIENT REPLY OFF", "CLIENT REPLY SKIP"] {
+        connection.send(&crate::harness::table::words(silenced)).unwrap();
+        assert_eq!(connection.run("RESET").to_string(), "+RESET", "it takes {silenced} back, and is heard itself");
+    }
 }
 
 /// CLUSTER tells slots, nodes and shards in the forms that cluster libraries read, the same on every node.

@@ -15,6 +15,7 @@
 
 mod admit;
 mod count;
+mod lookups;
 mod slot;
 
 use super::face;
@@ -23,7 +24,7 @@ use super::guard::{self, Guard, NOT_RUN};
 use super::laps::Laps;
 use super::record;
 use super::rounds::{self, Begun, Ended, House};
-use super::step::{Step, Waiting};
+use super::step::{Outcomes, Step, Waiting};
 use super::table::{self, Entry, Found, flag};
 use super::transaction::{GO, QUEUED};
 use super::{Asked, Server};
@@ -34,6 +35,7 @@ use crate::session::transaction::Transaction;
 use crate::session::{Face, Session};
 use admit::admit;
 use bytes::Bytes;
+use lookups::Lookups;
 pub use slot::Answer;
 use slot::{Slot, Unit, answers, seat};
 use std::sync::Arc;
@@ -67,13 +69,14 @@ pub async fn run<P: Presence + Sync>(
     let mut batch = Batch::new(server, session, std::mem::take(requests), presence, now_ms, laps);
     let mut asked = batch.slots.len();
     let ended = rounds::run(&mut batch).await;
-    let Batch { mut slots, requests: mut done, mut laps, units, .. } = batch;
+    let Batch { mut slots, requests: mut done, mut laps, units, lookups, .. } = batch;
     if session.face == Face::ClusterView {
         slots[..asked].iter_mut().for_each(Slot::tell_in_cluster_words);
     }
     let took_us = laps.read();
     let tracks = server.config.load().latency_tracking;
     count::count(&server.stats, tracks, &slots, took_us, &laps);
+    lookups.count(&server.stats);
     record::keep(server, session, took_us, slot::ran(&slots[..asked], &slots, &done, &laps));
     if let Ended::Held(unit) = ended {
         // What is held up was asked for, and no child of an EXEC: its slot is its place among the requests.
@@ -104,13 +107,13 @@ pub async fn released<P: Presence>(server: &Arc<Server>, session: &Session, requ
     }
 }
 
-/// Whether a request, or an EXEC with its whole transaction, may change something.
+/// Whether a request, or an EXEC with its whole transaction, may change something, or be told to other nodes.
 fn may_write(session: &Session, request: &Request) -> bool {
     let Found::Command(entry) = table::find(&request.words) else { return false };
-    let writes = |words: &[Bytes]| matches!(table::find(words), Found::Command(entry) if entry.command.is(flag::WRITE));
+    let changes = |entry: &Entry| entry.command.is(flag::WRITE) || entry.command.publishes();
+    let writes = |words: &[Bytes]| matches!(table::find(words), Found::Command(entry) if changes(entry));
     let queued = session.transaction.iter().flat_map(|transaction| transaction.requests());
-    entry.command.is(flag::WRITE)
-        || (entry.command.runs_queue() && queued.into_iter().any(|request| writes(&request.words)))
+    changes(entry) || (entry.command.runs_queue() && queued.into_iter().any(|request| writes(&request.words)))
 }
 
 struct Batch<'a, P> {
@@ -125,6 +128,7 @@ struct Batch<'a, P> {
     units: Vec<Unit>,
     /// What the EXEC that runs saw of its watched keys.
     guard: Guard,
+    lookups: Lookups,
 }
 
 impl<'a, P> Batch<'a, P> {
@@ -145,7 +149,18 @@ impl<'a, P> Batch<'a, P> {
                 |entry: &'static Entry| face::refusal(notice.as_ref()?, session.guest, entry.command, &request.words);
             seat(&mut slots, &mut units, Slot::of(request, session.protocol, refuse), request.words.len());
         }
-        Batch { server, session, requests, presence, now_ms, laps, slots, units, guard: Guard::default() }
+        Batch {
+            server,
+            session,
+            requests,
+            presence,
+            now_ms,
+            laps,
+            slots,
+            units,
+            guard: Guard::default(),
+            lookups: Lookups::default(),
+        }
     }
 
     /// Runs a unit's handler, or queues or refuses it.
@@ -324,6 +339,13 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
         let outcomes = self.server.coordinator.run(operations, &self.session.acks).await;
         self.laps.read();
         outcomes
+    }
+
+    fn came(&mut self, number: usize, outcomes: &Outcomes, now_ms: u64) {
+        let slot = self.units[number].slot;
+        if let Some(entry) = self.slots[slot].found {
+            self.lookups.came(entry, &self.requests[slot].words, outcomes, now_ms);
+        }
     }
 
     async fn wait(&mut self, waiting: Waiting) -> Option<Reply> {

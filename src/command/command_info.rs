@@ -27,7 +27,7 @@ pub fn info(asked: &mut Asked, words: &[Bytes]) -> Step {
     if words.len() == 2 {
         return all(asked, words);
     }
-    let named = words[2..].iter().map(|name| table().whole_name(name).map_or(Reply::NullArray, entry));
+    let named = words[2..].iter().map(|name| table().whole_name(name).map_or(Reply::Null, entry));
     done(Reply::Array(named.collect()))
 }
 
@@ -107,7 +107,7 @@ fn access(keys: &Keys, words: &[Bytes]) -> &'static [&'static str] {
     }
     let option = |name| words.iter().skip(2).any(|word| is(word, name));
     match is(&words[0], "SET") {
-        true if option("GET") => &["RW", "access", "update"],
+        true if words.iter().skip(3).any(|word| is(word, "GET")) => &["RW", "access", "update"],
         true => &["OW", "update"],
         false if option("SET") || option("INCRBY") => &["RW", "access", "update"],
         false => &["RO", "access"],
@@ -150,7 +150,7 @@ fn entry(entry: &'static Entry) -> Reply {
     let command = entry.command;
     let (first, last, step) = Keys::range(&command.keys);
     let mut categories: Vec<Reply> =
-        command.category_names().into_iter().map(|name| Reply::text(format!("@{name}"))).collect();
+        command.category_names().into_iter().map(|name| Reply::Status(format!("@{name}"))).collect();
     categories.dedup();
     Reply::Array(vec![
         Reply::text(&*entry.name),
@@ -162,7 +162,11 @@ fn entry(entry: &'static Entry) -> Reply {
         Reply::Set(categories),
         Reply::Set(command.tips.iter().map(|tip| Reply::text(*tip)).collect()),
         Reply::Set(command.key_specifications().map(key_specification).collect()),
-        Reply::Array(table().subcommands(entry).iter().map(self::entry).collect()),
+        match table().subcommands(entry) {
+            // As Redis: no array, but an empty set.
+            [] => Reply::Set(Vec::new()),
+            subcommands => Reply::Array(subcommands.iter().map(self::entry).collect()),
+        },
     ])
 }
 

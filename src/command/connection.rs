@@ -17,8 +17,7 @@ const NO_PASSWORD: &str = "ERR AUTH <password> called without any password confi
                            your configuration is correct?";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const HELLO_UNAUTHENTICATED: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-                                     HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
-                                     select the RESP protocol version at the same time";
+                                     HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 /// What a name with a space or control character is told.
 pub const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

@@ -70,6 +70,9 @@ pub trait House {
     /// Runs operations; those on one key in order.
     fn run(&mut self, operations: Vec<Operation>) -> impl Future<Output = Vec<Outcome>> + Send;
 
+    /// What a command's operations came to, before it goes on.
+    fn came(&mut self, number: usize, outcomes: &Outcomes, now_ms: u64);
+
     /// Waits for a [`Step::Wait`], or until the client is gone (then nothing is to be answered).
     fn wait(&mut self, waiting: Waiting) -> impl Future<Output = Option<Reply>> + Send;
 
@@ -306,6 +309,7 @@ fn advance<H: House>(
     let (begun, attempts) = if raced {
         (house.begin(task.number, true), task.attempts + 1)
     } else {
+        house.came(task.number, &outcomes, now_ms);
         let step = task.then.run(outcomes, now_ms);
         (Begun { step, reads_only: task.reads_only }, task.attempts)
     };

@@ -235,14 +235,20 @@ fn bounds(range: &Range) -> (u64, u64) {
 fn number(text: &str, range: &Range) -> Result<u64, Refusal> {
     let value = match range {
         Range::Memory(..) => memory(text).ok_or(Refusal::NoMemory)?,
+        _ if text.parse::<i64>().is_ok_and(|number| number < 0) => return Err(outside(range)),
         _ => digits(text).ok_or(Refusal::NoNumber)?,
     };
     let (least, most) = bounds(range);
     match range {
         Range::PowerOfTwo(_) if !value.is_power_of_two() || value > most => Err(Refusal::NoPowerOfTwo(most)),
-        _ if !(least..=most).contains(&value) => Err(Refusal::Outside(least, most)),
+        _ if !(least..=most).contains(&value) => Err(outside(range)),
         _ => Ok(value),
     }
+}
+
+fn outside(range: &Range) -> Refusal {
+    let (least, most) = bounds(range);
+    Refusal::Outside(least, most)
 }
 
 /// Digits and nothing else; Rust's own parser would take a plus sign too.
@@ -326,7 +332,8 @@ mod tests {
     fn numbers_are_held_against_their_range() {
         assert_eq!(u16::parse("65536", &Range::Between(0, 65535)), Err(Refusal::Outside(0, 65535)));
         assert_eq!(u16::parse("65535", &Range::Between(0, 65535)), Ok(65535));
-        for text in ["", "+1", "-1", "1 ", "0x1", "one", "99999999999999999999"] {
+        assert_eq!(u16::parse("-1", &Range::Between(0, 65535)), Err(Refusal::Outside(0, 65535)));
+        for text in ["", "+1", "1 ", "0x1", "one", "99999999999999999999"] {
             assert_eq!(u16::parse(text, &Range::Between(0, 9)), Err(Refusal::NoNumber), "{text}");
         }
         assert_eq!(u16::parse("256", &Range::PowerOfTwo(16384)), Ok(256));

@@ -331,6 +331,10 @@ impl Connection {
         if read == 0 {
             return Err(Ended::Left);
         }
+        // Whoever was killed before this was sent hears nothing more.
+        if self.session.client.is_killed() {
+            return Err(Ended::Asked);
+        }
         self.server.stats.reads.add(1);
         self.server.stats.bytes_in.add(read as u64);
         Ok(Came::Requests)

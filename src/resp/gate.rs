@@ -58,9 +58,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Redis's defaults: 1,048,576 words, 512 MiB, 1 GiB.
+    /// Redis 7's defaults: 2,147,483,647 words, 512 MiB, 1 GiB.
     fn default() -> Limits {
-        Limits { request_words: 1024 * 1024, bulk_bytes: 512 * 1024 * 1024, request_bytes: 1024 * 1024 * 1024 }
+        Limits { request_words: i32::MAX as usize, bulk_bytes: 512 * 1024 * 1024, request_bytes: 1024 * 1024 * 1024 }
     }
 }
 

@@ -168,6 +168,7 @@ impl Session {
         self.speak(Protocol::Resp2);
         self.authenticated = authenticated;
         self.replies = Replies::On;
+        (self.muted, self.answered_anyway) = (false, true);
         self.guest.reads_anywhere = false;
         self.end_transaction();
         self.watches.take();

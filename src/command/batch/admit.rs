@@ -43,9 +43,14 @@ pub fn admit(
     Ok(handler)
 }
 
+/// What C would print of a word: all before its first NUL.
+fn printed(word: &[u8]) -> &[u8] {
+    word.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// The error for words that name nothing.
 fn not_found(words: &[Bytes]) -> String {
-    let first = |word: &Bytes| text(&word[..word.len().min(SHOWN_BYTES)]).into_owned();
+    let first = |word: &Bytes| text(printed(&word[..word.len().min(SHOWN_BYTES)])).into_owned();
     if let Found::NoSubcommand(container) = table::find(words) {
         let name = container.name.to_uppercase();
         return format!("ERR unknown subcommand '{}'. Try {name} HELP.", first(&words[1]));
@@ -55,7 +60,7 @@ fn not_found(words: &[Bytes]) -> String {
         if shown.len() >= SHOWN_BYTES {
             break;
         }
-        shown.push_str(&format!("'{}' ", text(&word[..word.len().min(SHOWN_BYTES - shown.len())])));
+        shown.push_str(&format!("'{}' ", text(printed(&word[..word.len().min(SHOWN_BYTES - shown.len())]))));
     }
     format!("ERR unknown command '{}', with args beginning with: {shown}", first(&words[0]))
 }

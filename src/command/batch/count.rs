@@ -5,7 +5,6 @@
 use super::slot::Slot;
 use crate::command::laps::Laps;
 use crate::command::stats::{CommandStats, Stats};
-use crate::command::table::{Entry, Group, flag};
 use crate::resp::reply::Reply;
 
 /// Counts what a batch did. Runs of one command are added up first: a pipeline of GETs is one addition.
@@ -13,7 +12,6 @@ use crate::resp::reply::Reply;
 pub fn count(stats: &Stats, tracks: bool, slots: &[Slot], microseconds: u64, laps: &Laps) {
     let answered = slots.iter().filter(|slot| slot.rejected || slot.has_run()).count() as u64;
     let each = microseconds / answered.max(1);
-    let (mut hits, mut misses) = (0, 0);
     for run in slots.chunk_by(|a, b| a.found.map(|entry| entry.number) == b.found.map(|entry| entry.number)) {
         let (mut calls, mut rejected, mut failed) = (0, 0, 0);
         for slot in run {
@@ -24,7 +22,6 @@ pub fn count(stats: &Stats, tracks: bool, slots: &[Slot], microseconds: u64, lap
                     stats.error(line);
                     failed += u64::from(!slot.rejected);
                 }
-                Some(reply) if slot.found.is_some_and(reads_values) => found_values(reply, &mut hits, &mut misses),
                 Some(_) => {}
             }
             rejected += u64::from(slot.rejected);
@@ -44,11 +41,6 @@ pub fn count(stats: &Stats, tracks: bool, slots: &[Slot], microseconds: u64, lap
         }
     }
     stats.commands_run.add(answered);
-    for (counter, amount) in [(&stats.hits, hits), (&stats.misses, misses)] {
-        if amount > 0 {
-            counter.add(amount);
-        }
-    }
 }
 
 /// Counts how long the runs of one command took: those of one round at once.
@@ -59,19 +51,6 @@ fn track(command: &CommandStats, run: &[Slot], laps: &Laps) {
         if runs > 0 {
             times.add(laps.between_us(alike[0].began, alike[0].answered), runs as u64);
         }
-    }
-}
-
-fn reads_values(entry: &'static Entry) -> bool {
-    entry.command.group == Group::String && entry.command.is(flag::READONLY)
-}
-
-fn found_values(reply: &Reply, hits: &mut u64, misses: &mut u64) {
-    match reply {
-        Reply::Bulk(_) => *hits += 1,
-        Reply::Null => *misses += 1,
-        Reply::Array(replies) => replies.iter().for_each(|each| found_values(each, hits, misses)),
-        _ => {}
     }
 }
 
@@ -117,14 +96,6 @@ mod tests {
         assert_eq!(of(&stats, "get"), [2, 150, 1, 0], "what was queued or never ran does not count");
         assert_eq!(of(&stats, "set"), [1, 75, 0, 1]);
         assert_eq!((stats.commands_run.sum(), stats.errors.sum()), (4, 2));
-    }
-
-    #[test]
-    fn only_what_reads_values_finds_or_misses_them() {
-        let many = Reply::Array(vec![value(), Reply::Null, value()]);
-        let slots = [slot("mget a b c", many), slot("get a", Reply::Null), slot("ping", value())];
-        let stats = counted(&slots, false);
-        assert_eq!((stats.hits.sum(), stats.misses.sum()), (2, 2));
     }
 
     #[test]

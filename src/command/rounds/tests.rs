@@ -117,6 +117,8 @@ impl House for Fake {
         self.orders.len()
     }
 
+    fn came(&mut self, _number: usize, _outcomes: &Outcomes, _now_ms: u64) {}
+
     fn begin(&mut self, number: usize, _again: bool) -> Begun {
         let ok = Then::Plain(|_, _| Step::Reply(Reply::Ok));
         let (step, reads_only) = match self.orders[number].clone() {

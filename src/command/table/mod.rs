@@ -98,6 +98,11 @@ impl Command {
         self.is(flag::AT_ONCE) && self.name == "exec"
     }
 
+    /// Whether other nodes hear of it though it changes nothing: PUBLISH and SPUBLISH.
+    pub fn publishes(&self) -> bool {
+        self.is(flag::PUBSUB) && matches!(self.name, "publish" | "spublish")
+    }
+
     /// Whether the indexes of databases may mean something else after it.
     pub fn swaps_databases(&self) -> bool {
         self.is(flag::WRITE) && self.name == "swapdb"

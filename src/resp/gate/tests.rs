@@ -72,7 +72,7 @@ fn refusals_in_redis_words() {
     let long = [b"x".repeat(LINE_LIMIT + 1), b"\r\n".to_vec()].concat();
     let cases: [(&[u8], &str); 15] = [
         (b"*3000000000\r\n", "invalid multibulk length"),
-        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*2147483648\r\n", "invalid multibulk length"),
         (b"*\r\n", "invalid multibulk length"),
         (b"*+1\r\n", "invalid multibulk length"),
         (b"*01\r\n", "invalid multibulk length"),
