@@ -26,10 +26,6 @@ impl Below<'_> {
     fn forgets(&self, actor: &Actor, hlc: Hlc) -> bool {
         hlc < self.ids_from || (self.is_member)(actor)
     }
-
-    fn has_expired(&self, sibling: &Sibling) -> bool {
-        sibling.expiry.1.is_some_and(|at| self.floor.ms() > at.saturating_add(self.drift_ms_max))
-    }
 }
 
 impl Object {
@@ -79,7 +75,8 @@ impl Object {
             return false;
         }
         let (siblings, entries) = (self.siblings.len(), self.context.entries().len());
-        self.siblings.retain(|sibling| sibling.value.is_none() || !below.has_expired(sibling));
+        self.siblings
+            .retain(|sibling| sibling.value.is_none() || !has_expired(sibling, below.floor, below.drift_ms_max));
         if self.siblings.iter().all(|sibling| sibling.value.is_none()) {
             self.siblings.clear();
         }
@@ -103,6 +100,19 @@ impl Object {
         self.siblings.retain(|sibling| sibling.is_live(now_ms) || !is_forgotten(sibling, floor, held));
     }
 
+    /// Takes out the expired siblings that were not in `held`, if all is settled: the reaper of this home took them, or would.
+    /// Homes that reap by turns would otherwise hand them to each other for ever. Their context entries stay.
+    pub fn drop_reaped(&mut self, floor: Hlc, drift_ms_max: u64, held: &Object) {
+        let reaped = |sibling: &Sibling| {
+            sibling.value.is_some()
+                && has_expired(sibling, floor, drift_ms_max)
+                && held.siblings.iter().all(|known| known.dot != sibling.dot)
+        };
+        if self.siblings.iter().any(reaped) && self.is_settled(floor) {
+            self.siblings.retain(|sibling| !reaped(sibling));
+        }
+    }
+
     /// Takes out the siblings that are wholly at or below the floor and `may` go: no other home holds them any more, and what
     /// covered them here is lost. The context goes on covering them. Gives how many those are.
     pub fn drop_settled(&mut self, floor: Hlc, may: impl Fn(&Dot) -> bool) -> usize {
@@ -115,6 +125,10 @@ impl Object {
     pub fn has_forgotten(&self, floor: Hlc, held: &Object) -> bool {
         self.siblings.iter().any(|sibling| is_forgotten(sibling, floor, held))
     }
+}
+
+fn has_expired(sibling: &Sibling, floor: Hlc, drift_ms_max: u64) -> bool {
+    sibling.expiry.1.is_some_and(|at| floor.ms() > at.saturating_add(drift_ms_max))
 }
 
 /// The lowest floor at which a value that expires then may be forgotten.

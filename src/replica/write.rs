@@ -131,7 +131,10 @@ impl Replica {
             }
             #[cfg(feature = "simulation")]
             super::rehearsed::replace_counts(&mut held, &object);
-            let merged = held.merge(object, conflict);
+            let mut merged = held.merge(object, conflict);
+            if merged.has_past() {
+                merged.drop_reaped(own_floor, self.clock.drift_ms_max(), &record.object);
+            }
             let brings_only_past = record.object.siblings.is_empty() && merged.is_past(own_floor);
             if !damaged && ((merged == record.object && old.is_some()) || brings_only_past) {
                 return (Ok(()), None);

@@ -235,6 +235,37 @@ fn a_settled_tombstone_of_a_peer_is_not_stored_where_it_was_forgotten() {
 }
 
 #[test]
+fn an_expired_value_that_was_reaped_here_is_not_taken_from_a_peer_that_has_yet_to() {
+    let floor = Hlc::from_ms(1000 + 501);
+    let expiring = |expiry_ms| Sibling { expiry: (Hlc(90), Some(expiry_ms)), ..sibling(2, 90, Some("gone")) };
+    let at_floor = || {
+        let replica = replica();
+        replica.raise_floor(floor);
+        replica
+    };
+    let replica = at_floor();
+    assert_eq!(merge(&replica, &written([expiring(1000)]), floor, None), Ok(()));
+    assert!(!lies_here(&replica));
+    // What it has, it keeps, until it reaps.
+    let holder = super::replica();
+    merge(&holder, &written([expiring(1000)]), Hlc(0), None).unwrap();
+    holder.raise_floor(floor);
+    merge(&holder, &written([expiring(1000)]), floor, None).unwrap();
+    assert!(lies_here(&holder));
+    // Beside another value it goes alone, and does not count as unseen.
+    let mut beside = written([expiring(1000)]);
+    beside.put(&Default::default(), sibling(3, 95, Some("stays")), Conflict::Siblings);
+    assert_eq!(merge(&replica, &beside, floor, None), Ok(()));
+    assert_eq!(replica.read(&key()).unwrap().siblings.len(), 1);
+    // A millisecond later, or with a life made longer above the floor: the peer may be right.
+    for taken in [expiring(1001), Sibling { expiry: (Hlc(floor.0 + 1), Some(1000)), ..expiring(0) }] {
+        let replica = at_floor();
+        merge(&replica, &written([taken]), floor, None).unwrap();
+        assert!(lies_here(&replica));
+    }
+}
+
+#[test]
 fn a_frame_hands_out_the_copies_that_are_still_to_be_judged() {
     let replica = with_floor();
     let (new, old) = (written([sibling(3, 101, Some("new"))]), written([sibling(2, 50, Some("old"))]));
