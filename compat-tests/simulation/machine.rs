@@ -85,6 +85,11 @@ impl Machine {
         self.stopping.set(true);
     }
 
+    /// Whether its software serves, and nobody has asked it to stop.
+    pub fn is_up(&self) -> bool {
+        self.node.borrow().is_some() && !self.stopping.get()
+    }
+
     /// Kills its software; `crash` ends its tasks.
     pub fn kill(&self, crash: impl FnOnce()) {
         *self.node.borrow_mut() = None;

@@ -263,7 +263,7 @@ impl Run {
 
     /// Starts a machine's software, killing what still stops.
     fn start(&mut self, node: usize) {
-        if self.machines[node].node.borrow().is_some() {
+        if self.machines[node].is_up() {
             return;
         }
         self.darkened(node, |run| {
