@@ -56,10 +56,10 @@ const CAUGHT_BY: &[(Mutation, &[u64])] = &[
     (Mutation::HintForgotten, &[2, 13, 31, 94]),
     (Mutation::ExchangeSkipsLeaves, &[0, 1, 2, 5, 6]),
     (Mutation::ReapsByTimer, &[1, 5, 6, 11, 13, 14]),
-    (Mutation::OldCopiesTaken, &[67, 75, 201, 347, 423, 497]),
+    (Mutation::OldCopiesTaken, &[20, 67, 75, 99, 201, 347, 423, 497]),
     (Mutation::WordWithoutWaiting, &[31, 109, 139, 143, 206]),
     (Mutation::RoundSkipped, &[37, 82, 84]),
-    (Mutation::CountsUnderOldName, &[103, 431, 497]),
+    (Mutation::CountsUnderOldName, &[31, 103, 431, 497]),
     (Mutation::CountsReplaced, &[7, 15, 23]),
 ];
 

@@ -31,7 +31,7 @@ use crate::membership::view::View;
 use crate::repair::settling::Settler;
 use crate::replica::Replica;
 use crate::settling::begins;
-use crate::world::{Instant, spawn_blocking};
+use crate::world::{Instant, random_u64, spawn_blocking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +63,13 @@ impl Pace {
 
     fn interval(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    /// From half of it to all of it: nodes that begin at the same moment, each with the next in a circle, would else find each
+    /// other busy for ever.
+    fn out_of_step(&self) -> Duration {
+        let share = 512 + random_u64() % 512;
+        self.interval() * share as u32 / 1024
     }
 }
 
@@ -115,7 +122,7 @@ pub async fn run(membership: Arc<Membership>, settler: Arc<Settler>, replica: Ar
                         tracing::info!(%id, keys = repaired, "repaired keys that differed between this node and another");
                     }
                 }
-                Err(Broken::Moot) => {}
+                Err(Broken::Moot) => next = tokio::time::Instant::now() + pace.out_of_step(),
                 Err(error) => tracing::info!(%id, %error, "an exchange was broken off; it is begun anew later"),
             }
         }
@@ -205,6 +212,14 @@ async fn recount_doubted(replica: &Arc<Replica>) -> Result<(), Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_found_others_busy_comes_sooner_and_out_of_step() {
+        let pace = Pace::new(10_000);
+        let pauses: BTreeSet<Duration> = (0..64).map(|_| pace.out_of_step()).collect();
+        assert!(pauses.iter().all(|pause| (5_000..10_000).contains(&pause.as_millis())), "{pauses:?}");
+        assert!(pauses.len() > 16);
+    }
 
     #[test]
     fn who_fails_is_left_out_ever_longer_and_one_success_ends_that() {
