@@ -166,7 +166,7 @@ fn server_commands() {
     hold(&[tables::SERVER]);
 }
 
-/// The DYN.* commands: forms, options, and errors that say whether something was changed.
+/// The DYN.* commands: forms, options, and errors that say whether something was changed; and what is refused for good.
 #[test]
 fn dyn_commands() {
     let cluster = Cluster::single(&[]);
@@ -174,6 +174,7 @@ fn dyn_commands() {
         let mut connection = cluster.connect(0);
         connection.done(&format!("HELLO {protocol}"));
         check(&mut connection, dynamis::ROWS);
+        check(&mut connection, dynamis::REFUSED);
     }
 }
 

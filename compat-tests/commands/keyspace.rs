@@ -114,6 +114,16 @@ pub const EXPIRY_CONDITIONS: &[Row] = &[
     ("EXPIREAT k 4102444800 GT", ":0"),
     ("PERSIST k", ":1"),
     ("PEXPIRE k 100000 NX", ":1"),
+    ("PEXPIRE k 200000 XX", ":1"),
+    ("PEXPIRE k 300000 LT", ":0"),
+    ("PEXPIRE k 100000 LT", ":1"),
+    ("EXPIREAT k 4102444800 NX", ":0"),
+    ("EXPIREAT k 4102444800 LT", ":0"),
+    ("EXPIREAT k 4102444800 XX", ":1"),
+    ("PEXPIREAT k 4102444700000 LT", ":1"),
+    ("PEXPIREAT k 4102444800000 NX", ":0"),
+    ("PEXPIREAT k 4102444800000 XX", ":1"),
+    ("PEXPIRETIME k", ":4102444800000"),
     ("DEL k", ":1"),
 ];
 

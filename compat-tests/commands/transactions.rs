@@ -248,6 +248,7 @@ pub const CLIENT: &[Row] = &[
     ("CLIENT PAUSE -1", "-ERR timeout is negative"),
     ("CLIENT PAUSE 1 foo", "-ERR CLIENT PAUSE mode must be WRITE or ALL"),
     ("CLIENT PAUSE 1 WRITE x", "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP."),
+    ("CLIENT PAUSE 0 ALL", "+OK"),
     ("CLIENT PAUSE 100000 WRITE", "+OK"),
     ("GET k", "*"),
     ("CLIENT UNPAUSE", "+OK"),
@@ -257,6 +258,7 @@ pub const CLIENT: &[Row] = &[
     ("CLIENT UNBLOCK", "-ERR wrong number of arguments for 'client|unblock' command"),
     ("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range"),
     ("CLIENT UNBLOCK 999999", ":0"),
+    ("CLIENT UNBLOCK 999999 ERROR", ":0"),
     ("CLIENT UNBLOCK 1 foo", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
     (
         "CLIENT UNBLOCK 1 TIMEOUT x",
@@ -271,6 +273,10 @@ pub const CLIENT: &[Row] = &[
     ("CLIENT TRACKING ON REDIRECT 999999", "-ERR The client ID you want redirect to does not exist"),
     (
         "CLIENT CACHING YES",
+        "-ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+    ),
+    (
+        "CLIENT CACHING NO",
         "-ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
     ),
     ("CLIENT CACHING", "-ERR wrong number of arguments for 'client|caching' command"),

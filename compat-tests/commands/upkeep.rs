@@ -9,6 +9,7 @@ use crate::harness::wait;
 const UPKEEP: &[Row] = &[
     ("SAVE", "+OK"),
     ("SAVE x", "-ERR wrong number of arguments for 'save' command"),
+    ("BGREWRITEAOF x", "-ERR wrong number of arguments for 'bgrewriteaof' command"),
     ("BGSAVE x", "-ERR syntax error"),
     ("BGSAVE SCHEDULE x", "-ERR syntax error"),
     ("LASTSAVE", "(:1700000000..9999999999)"),
