@@ -245,7 +245,7 @@ fn clients_are_listed_and_killed() {
     other.done("CLIENT SETNAME victim");
     other.done("CLIENT SETINFO LIB-NAME tests");
     other.done("CLIENT SETINFO LIB-VER 1.0");
-    assert!(one.run("CLIENT SETINFO FOO bar").is_error());
+    assert_eq!(one.run("CLIENT SETINFO FOO bar").to_string(), "-ERR Unrecognized option 'FOO'");
     other.done("SELECT 3");
     let id = other.run("CLIENT ID").integer();
     // The connection that saw the cluster ready may not be gone yet.
@@ -259,6 +259,10 @@ fn clients_are_listed_and_killed() {
     }
     assert_eq!(one.done(&format!("CLIENT LIST ID {id}")).text().lines().count(), 1);
     assert!(other.done("CLIENT INFO").text().starts_with(&format!("id={id} ")));
+    assert_eq!(
+        one.run(&format!("CLIENT TRACKING ON REDIRECT {id} REDIRECT {id}")).to_string(),
+        "-ERR A client can only redirect to a single other client"
+    );
     assert_eq!(one.run(&format!("CLIENT KILL ID {id}")).integer(), 1);
     assert_eq!(other.rest().unwrap(), b"");
     let mut third = cluster.connect(0);
