@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
 import KeyvRedis from '@keyv/redis'
+import { createCache } from 'cache-manager'
 import { RedisStore } from 'connect-redis'
 import session from 'express-session'
 import { Keyv } from 'keyv'
@@ -28,6 +29,26 @@ async function keyv(turn) {
   assert.equal(await cache.delete('a'), true)
   await cache.clear()
   assert.equal(await cache.get('b'), undefined)
+  await cache.disconnect()
+}
+
+async function cacheManager(turn) {
+  const cache = createCache({ stores: [new Keyv(new KeyvRedis(url), { namespace: `manager-${turn}` })], ttl: 60_000 })
+  await cache.set('a', { deep: [1, 2] })
+  assert.deepEqual(await cache.get('a'), { deep: [1, 2] })
+  const left = await cache.ttl('a')
+  assert.ok(left > Date.now() + 50_000 && left <= Date.now() + 60_000, `expires at ${left}`)
+  await cache.mset([{ key: 'b', value: 1 }, { key: 'c', value: 2 }])
+  assert.deepEqual(await cache.mget(['a', 'b', 'c', 'd']), [{ deep: [1, 2] }, 1, 2, undefined])
+  let made = 0
+  const dear = () => cache.wrap('dear', async () => ++made)
+  assert.deepEqual([await dear(), await dear()], [1, 1])
+  await cache.del('dear')
+  assert.equal(await dear(), 2)
+  await cache.mdel(['a', 'b'])
+  assert.equal(await cache.get('a'), undefined)
+  await cache.clear()
+  assert.equal(await cache.get('c'), undefined)
   await cache.disconnect()
 }
 
@@ -62,7 +83,7 @@ async function connectRedis(turn) {
 
 const wrong = []
 for (const turn of ['whole', 'without-one']) {
-  for (const use of [keyv, connectRedis]) {
+  for (const use of [keyv, cacheManager, connectRedis]) {
     await use(turn).catch((error) => wrong.push(`${use.name} (${turn}): ${error.stack}`))
   }
   if (turn === 'whole') {

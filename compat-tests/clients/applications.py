@@ -26,6 +26,7 @@ django.setup()
 
 import cachelib
 import flask
+import flask_caching
 import flask_session
 import redis
 from django.contrib.sessions.backends.cache import SessionStore
@@ -114,6 +115,43 @@ def flask_sessions(turn):
     same(visitor.get("/count").text, "1")
 
 
+def flask_cache(turn):
+    application = flask.Flask("application")
+    cache = flask_caching.Cache(
+        application,
+        config={
+            "CACHE_TYPE": "RedisCache",
+            "CACHE_REDIS_URL": f"redis://{host}:{port}/5",
+            "CACHE_KEY_PREFIX": f"flask:{turn}:",
+        },
+    )
+    made = []
+
+    @application.route("/page")
+    @cache.cached(timeout=60)
+    def page():
+        made.append("page")
+        return str(len(made))
+
+    @cache.memoize(timeout=60)
+    def dear(number):
+        made.append(number)
+        return number * 2
+
+    visitor = application.test_client()
+    same([visitor.get("/page").text for _ in range(3)], ["1", "1", "1"])
+    with application.app_context():
+        same([dear(1), dear(1), dear(2)], [2, 2, 4])
+        cache.delete_memoized(dear, 1)
+        same((dear(1), made), (2, ["page", 1, 2, 1]))
+        same(cache.set_many({"x": 1, "y": {"deep": [2]}}), ["x", "y"])
+        same(cache.get_many("x", "y", "z"), [1, {"deep": [2]}, None])
+        same((cache.add("x", 2), cache.has("x"), cache.delete("x"), cache.get("x")), (False, True, True, None))
+        cache.clear()
+        same(cache.get("y"), None)
+    same(visitor.get("/page").text, "5")
+
+
 def cachelib_cache(turn):
     cache = cachelib.RedisCache(host, int(port), key_prefix=f"cachelib:{turn}:", db=3)
     same(cache.set("a", [1], timeout=60), True)
@@ -152,7 +190,7 @@ def dogpile_cache(turn):
 
 wrong = []
 for turn in ["whole", "without one"]:
-    for use in [django_cache, django_redis, django_sessions, flask_sessions, cachelib_cache, dogpile_cache]:
+    for use in [django_cache, django_redis, django_sessions, flask_sessions, flask_cache, cachelib_cache, dogpile_cache]:
         try:
             use(turn.replace(" ", "-"))
         except Exception:
