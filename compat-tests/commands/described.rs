@@ -20,7 +20,6 @@ const OURS: &[(&str, &str)] = &[
     ("client|setinfo", "Redis 7.2 has it, and libraries send it"),
     ("client|no-touch", "Redis 7.2 has it"),
     ("cluster|myshardid", "Redis 7.2 has it"),
-    ("waitaof", "Redis 7.2 has it"),
 ];
 
 /// Lines that differ on purpose: command, line, why.
