@@ -17,13 +17,15 @@
 //! - what is not in fjall's tables yet is in the log, in the order of commits: [`Space::Meta`] holds, beside what callers put
 //!   there, how far the tables go ([`FLUSHED_KEY`]), and is ingested last;
 //! - at most [`FULL_TABLES_MAX`] full tables wait; a commit that would fill another waits for the shelf. That bounds memory and
-//!   log to `(FULL_TABLES_MAX + 1) × memtable_bytes`, and one commit;
+//!   log to `(FULL_TABLES_MAX + 1) × memtable_bytes`, and one commit. Before it comes to that, commits [`pace`] themselves;
 //! - after any write or flush that fails nothing more is written until the engine is opened again; reads go on.
 
 mod flusher;
 mod janitor;
 mod log;
 mod merge;
+mod pace;
+mod spares;
 mod table;
 
 use std::path::Path;
@@ -108,7 +110,7 @@ impl DiskEngine {
         let (full, mut filling) = read_back(found.segments, flushed, settings.memtable_bytes);
         let log = Log::open(&log_folder, found.next_number, found.next_sequence, unsynced)?;
         filling.segments.push(log.number());
-        let shelf = Arc::new(Shelf::new(tables, log_folder, filling, full));
+        let shelf = Arc::new(Shelf::new(tables, log_folder, filling, full, settings.memtable_bytes));
         Ok(DiskEngine {
             _flusher: Flusher::start(shelf.clone())?,
             _janitor: Janitor::start(shelf.clone())?,
@@ -130,8 +132,8 @@ impl DiskEngine {
     fn rotate(&self, log: &mut Log) -> Result<(), StorageError> {
         self.shelf.wait_for_room()?;
         let last = log.next_sequence() - 1;
-        let mut spare = self.shelf.spare();
-        let dropped = log.rotate(spare.take(), self.shelf.needed_from()).map_err(|error| self.shelf.fail(&error))?;
+        let spare = self.shelf.spares.take().map_err(|error| self.shelf.fail(&error))?;
+        let dropped = log.rotate(spare, self.shelf.needed_from()).map_err(|error| self.shelf.fail(&error))?;
         self.shelf.throw_away(dropped);
         self.shelf.put_away(last, log.number());
         Ok(())
@@ -187,6 +189,7 @@ impl Engine for DiskEngine {
             self.rotate(&mut log)?;
         }
         let record = log::encode(log.next_sequence(), writes);
+        self.shelf.keep_pace(record.len() as u64);
         log.append(&record).map_err(|error| self.shelf.fail(&error))?;
         self.shelf.note_log_bytes(record.len() as u64);
         if sync {

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
-use super::log::{self, Spare, Unsynced};
+use super::log::{self, Unsynced};
+use super::pace::Pace;
+use super::spares::Spares;
 use super::table::{Key, Part, Table};
 use super::{FULL_TABLES_MAX, LoggedTable};
 use crate::storage::engine::{Space, Write};
@@ -32,7 +34,9 @@ pub(super) struct Shelf {
     /// Guards nothing but the waiting: for room, and for something to write out.
     waiting: Mutex<()>,
     changed: Condvar,
-    spare: Mutex<Option<Spare>>,
+    pub(super) spares: Spares,
+    pace: Mutex<Pace>,
+    opened: Instant,
     thrown_away: Mutex<Vec<Unsynced>>,
     failed: AtomicBool,
     closing: AtomicBool,
@@ -61,15 +65,19 @@ impl Shelf {
         log_folder: PathBuf,
         filling: LoggedTable,
         full: Vec<Arc<LoggedTable>>,
+        memtable_bytes: u64,
     ) -> Shelf {
         let LoggedTable { table, segments } = filling;
+        let spares = Spares::new(log_folder.clone(), segments.last().copied().unwrap_or_default());
         let shelf = Shelf {
             tables,
             log_folder,
             memory: RwLock::new(InMemory { filling: table, segments, full: full.into() }),
             waiting: Mutex::new(()),
             changed: Condvar::new(),
-            spare: Mutex::new(None),
+            spares,
+            pace: Mutex::new(Pace::new(memtable_bytes)),
+            opened: Instant::now(),
             thrown_away: Mutex::default(),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -139,18 +147,12 @@ impl Shelf {
         self.wake();
     }
 
-    /// The segment made ahead, if it is. While this is held, none is made.
-    pub(super) fn spare(&self) -> MutexGuard<'_, Option<Spare>> {
-        self.spare.lock()
-    }
-
-    /// Makes a segment ahead, if none is.
-    fn make_spare(&self) {
-        let mut spare = self.spare.lock();
-        if spare.is_none() {
-            let newest = self.memory.read().segments.last().copied().unwrap_or_default();
-            // A rotation that finds none makes its own, and tells why it cannot.
-            *spare = Spare::make(&self.log_folder, newest + 1).ok();
+    /// Pauses a commit of so many bytes while full tables wait.
+    pub(super) fn keep_pace(&self, bytes: u64) {
+        let full_tables = self.memory.read().full.len();
+        let pause = self.pace.lock().pause(bytes, full_tables, self.opened.elapsed());
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
         }
     }
 
@@ -199,6 +201,10 @@ impl Shelf {
             }
             let crowded = Space::ALL.iter().any(|space| self.tables.runs(*space) > RUNS_MAX);
             let oldest = self.memory.read().full.front().cloned();
+            if oldest.is_some() {
+                // Waiting for compaction is part of how long it takes.
+                self.pace.lock().begin(self.opened.elapsed());
+            }
             match (oldest, crowded) {
                 (Some(full), false) => return Some(full),
                 (Some(_), true) => drop(self.changed.wait_for(&mut waiting, RUNS_PAUSE)),
@@ -251,7 +257,7 @@ fn run(shelf: &Shelf) {
     loop {
         let thrown_away = std::mem::take(&mut *shelf.thrown_away.lock());
         drop(thrown_away);
-        shelf.make_spare();
+        shelf.spares.fill();
         let Some(full) = shelf.next_full() else { return };
         let written = catch_unwind(AssertUnwindSafe(|| shelf.write_out(&full)));
         if let Err(why) = written.unwrap_or_else(|_| Err("fjall panicked".to_owned())) {
@@ -259,5 +265,6 @@ fn run(shelf: &Shelf) {
             shelf.fail(&why);
             return;
         }
+        shelf.pace.lock().wrote_out(shelf.opened.elapsed());
     }
 }

@@ -50,7 +50,6 @@ const NO_VALUE: u32 = u32::MAX;
 
 /// The end of the log, where one writes.
 pub(super) struct Log {
-    folder: PathBuf,
     number: u64,
     file: Arc<File>,
     /// How long the newest segment is.
@@ -71,24 +70,46 @@ pub(super) struct Spare {
 
 impl Spare {
     /// Makes one, of the first number from `number` on that is free.
-    pub(super) fn make(folder: &Path, mut number: u64) -> io::Result<Spare> {
-        let file = loop {
-            match File::options().create_new(true).write(true).open(path(folder, number)) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                made => break made?,
-            }
-        };
+    pub(super) fn make_one(folder: &Path, mut number: u64) -> io::Result<Spare> {
+        let spare = Spare::create(folder, &mut number)?;
         File::open(folder)?.sync_all()?;
-        Ok(Spare { number, file })
+        Ok(spare)
+    }
+
+    /// Makes several, of rising numbers; the disk is waited for once.
+    pub(super) fn make(folder: &Path, mut number: u64, count: usize) -> io::Result<Vec<Spare>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let made = (0..count).map(|_| Spare::create(folder, &mut number)).collect::<io::Result<_>>()?;
+        File::open(folder)?.sync_all()?;
+        Ok(made)
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Moves `number` to the one after it.
+    fn create(folder: &Path, number: &mut u64) -> io::Result<Spare> {
+        loop {
+            let own = *number;
+            *number += 1;
+            match File::options().create_new(true).write(true).open(path(folder, own)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return Ok(Spare { number: own, file: made? }),
+            }
+        }
     }
 }
 
 impl Log {
     /// Goes on after what was [`replay`]ed, in a segment of its own.
     pub(super) fn open(folder: &Path, number: u64, next_sequence: u64, unsynced: Vec<Unsynced>) -> io::Result<Log> {
-        let Spare { number, file } = Spare::make(folder, number)?;
+        let Spare { number, file } = Spare::make_one(folder, number)?;
         let file = begun(file, next_sequence)?;
-        Ok(Log { folder: folder.into(), number, file, bytes: HEADER_BYTES as u64, unsynced, next_sequence })
+        Ok(Log { number, file, bytes: HEADER_BYTES as u64, unsynced, next_sequence })
     }
 
     /// The number of the newest segment.
@@ -132,13 +153,10 @@ impl Log {
         std::mem::take(&mut self.unsynced)
     }
 
-    /// Begins a new segment: the spare, if there is one. Returns those that are not to be synced any more, since nothing
+    /// Begins a new segment. Returns those that are not to be synced any more, since nothing
     /// before `needed_from` is needed: whoever drops the last of a deleted file waits for the disk.
-    pub(super) fn rotate(&mut self, spare: Option<Spare>, needed_from: u64) -> io::Result<Vec<Unsynced>> {
-        let Spare { number, file } = match spare {
-            Some(spare) => spare,
-            None => Spare::make(&self.folder, self.number + 1)?,
-        };
+    pub(super) fn rotate(&mut self, spare: Spare, needed_from: u64) -> io::Result<Vec<Unsynced>> {
+        let Spare { number, file } = spare;
         let file = begun(file, self.next_sequence)?;
         let dropped = self.unsynced.extract_if(.., |(number, _)| *number < needed_from).collect();
         self.unsynced.push((self.number, std::mem::replace(&mut self.file, file)));
@@ -348,13 +366,17 @@ mod tests {
         log.append(&encode(sequence, &[write(sequence), write(sequence + 1000)])).unwrap();
     }
 
+    fn rotate(folder: &Path, log: &mut Log, needed_from: u64) {
+        log.rotate(Spare::make_one(folder, log.number + 1).unwrap(), needed_from).unwrap();
+    }
+
     /// A log of segments with so many records each.
     fn logged(folder: &Path, records: &[usize]) -> Log {
         let found = replay(folder, 0).unwrap();
         let mut log = Log::open(folder, found.next_number, found.next_sequence, Vec::new()).unwrap();
         for (at, records) in records.iter().enumerate() {
             if at > 0 {
-                log.rotate(None, 0).unwrap();
+                rotate(folder, &mut log, 0);
             }
             (0..*records).for_each(|_| append(&mut log));
         }
@@ -400,13 +422,13 @@ mod tests {
         let numbers = |log: &Log| log.unsynced().iter().map(|(number, _)| *number).collect::<Vec<_>>();
         let mut log = logged(folder.path(), &[1]);
         assert_eq!(numbers(&log), [1]);
-        log.rotate(None, 0).unwrap();
+        rotate(folder.path(), &mut log, 0);
         let taken = log.unsynced();
         append(&mut log);
-        log.rotate(None, 0).unwrap();
+        rotate(folder.path(), &mut log, 0);
         log.synced(&taken);
         assert_eq!(numbers(&log), [2, 3], "the second grew after it was taken");
-        log.rotate(None, 3).unwrap();
+        rotate(folder.path(), &mut log, 3);
         assert_eq!(numbers(&log), [3, 4]);
         log.all_synced();
         assert_eq!(numbers(&log), [4]);
@@ -467,10 +489,9 @@ mod tests {
     fn a_spare_is_used_and_no_segment_is_made_twice() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = logged(folder.path(), &[1]);
-        log.rotate(Some(Spare::make(folder.path(), 2).unwrap()), 0).unwrap();
+        log.rotate(Spare::make_one(folder.path(), 2).unwrap(), 0).unwrap();
         append(&mut log);
-        let spare = Spare::make(folder.path(), 2).unwrap();
-        log.rotate(Some(spare), 0).unwrap();
+        log.rotate(Spare::make_one(folder.path(), 2).unwrap(), 0).unwrap();
         assert_eq!(log.number(), 3, "the name was taken");
         append(&mut log);
         let found = replay(folder.path(), 0).unwrap();
