@@ -82,6 +82,13 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, owner: Some(bytes) }
     }
 
+    /// Reads a part of a shared buffer, as [`unseal`] gives it. [`Reader::shared`] then copies nothing. Panics there if it is
+    /// none.
+    #[inline]
+    pub fn within(part: &'a [u8], owner: &'a Bytes) -> Reader<'a> {
+        Reader { rest: part, owner: Some(owner) }
+    }
+
     read_integers!(u8, u16, u32, u64, i64);
 
     /// Takes a byte that is 0 (no) or 1 (yes); any other is malformed.
@@ -241,17 +248,10 @@ pub fn unseal(sealed: &[u8]) -> Result<&[u8], Damaged> {
     if sealed == found { Ok(body) } else { Err(Damaged::Checksum { sealed, found }) }
 }
 
-/// Opens a sealed body without copying it; see [`unseal`].
-#[inline]
-pub fn unseal_shared(sealed: &Bytes) -> Result<Bytes, Damaged> {
-    unseal(sealed).map(|body| sealed.slice_ref(body))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
         Damaged, Reader, put_bytes, put_count, put_flag, put_i64, put_u8, put_u16, put_u32, put_u64, seal, unseal,
-        unseal_shared,
     };
     use bytes::Bytes;
     use proptest::prelude::{any, proptest};
@@ -320,8 +320,7 @@ mod tests {
         put_bytes(&mut out, b"abc");
         out.extend_from_slice(b"de");
         let buffer = Bytes::from(seal(out));
-        let body = unseal_shared(&buffer).unwrap();
-        let mut reader = Reader::over(&body);
+        let mut reader = Reader::within(unseal(&buffer).unwrap(), &buffer);
         let (piece, tail) = (reader.shared().unwrap(), reader.shared_slice(2).unwrap());
         assert_eq!((&piece[..], &tail[..]), (&b"abc"[..], &b"de"[..]));
         assert_eq!(piece.as_ptr(), buffer[4..].as_ptr());

@@ -18,19 +18,19 @@ impl Object {
         }
         // One pass over a small buffer costs a third of feeding a streaming hasher.
         let mut bytes: SmallVec<[u8; 256]> = SmallVec::new();
-        let mut word = |value: u64| bytes.extend_from_slice(&value.to_le_bytes());
         for sibling in &self.siblings {
-            word(sibling.dot.actor.node.0);
-            word(sibling.dot.actor.birth.0);
-            word(sibling.dot.hlc.0);
-            word(sibling.expiry.0.0);
-            word(sibling.expiry.1.map_or(0, |at| at.wrapping_add(1)));
-            word(sibling.increments.len() as u64);
+            let words = [
+                sibling.dot.actor.node.0,
+                sibling.dot.actor.birth.0,
+                sibling.dot.hlc.0,
+                sibling.expiry.0.0,
+                sibling.expiry.1.map_or(0, |at| at.wrapping_add(1)),
+                sibling.increments.len() as u64,
+            ];
+            bytes.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
             for (actor, hlc, sum) in &sibling.increments {
-                word(actor.node.0);
-                word(actor.birth.0);
-                word(hlc.0);
-                word(*sum as u64);
+                let words = [actor.node.0, actor.birth.0, hlc.0, *sum as u64];
+                bytes.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
             }
         }
         bytes.extend_from_slice(key.as_bytes());

@@ -55,7 +55,11 @@ impl Object {
 
     /// Reads an object; its values are slices of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Object, Damaged> {
-        let mut reader = Reader::over(bytes);
+        Object::read_last(Reader::over(bytes))
+    }
+
+    /// Reads an object that must be all that is left.
+    pub(super) fn read_last(mut reader: Reader<'_>) -> Result<Object, Damaged> {
         let object = Object::read(&mut reader)?;
         reader.finish()?;
         Ok(object)

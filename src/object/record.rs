@@ -45,13 +45,12 @@ impl Record {
 
     /// Reads a record. A damaged one is an error: never read as absent.
     pub fn decode(bytes: &Bytes) -> Result<Record, Damaged> {
-        let body = codec::unseal_shared(bytes)?;
-        if body.len() < HEADER_BYTES || body[0] != VERSION {
+        let mut reader = codec::Reader::within(codec::unseal(bytes)?, bytes);
+        if reader.u8()? != VERSION {
             return Err(Damaged::Malformed("version of a record"));
         }
-        let mut reader = codec::Reader::new(&body[1..HEADER_BYTES]);
         let birth = Hlc(reader.u64()?);
-        let object = Object::decode(&body.slice(HEADER_BYTES..))?;
+        let object = Object::read_last(reader)?;
         Ok(Record { birth: (birth != Hlc::default()).then_some(birth), object })
     }
 }
