@@ -175,10 +175,10 @@ fn bitop_at(join: Join, targets: Vec<Target>) -> Step {
 fn keep(writer: Target, there: Object, result: Vec<u8>, now_ms: u64) -> Step {
     let reply = Reply::Integer(result.len() as i64);
     if !result.is_empty() {
-        return writer.change(put(Some(result.into()), None, Basis::Seen(there)), reply);
+        return writer.change(put(Some(result.into()), None, Basis::seen(there)), reply);
     }
     match there.shown(now_ms) {
-        Some(_) => writer.change(put(None, None, Basis::Seen(there)), reply),
+        Some(_) => writer.change(put(None, None, Basis::seen(there)), reply),
         None => Step::Reply(reply),
     }
 }

@@ -80,7 +80,7 @@ fn add_float(target: Target, amount: Bytes) -> Step {
         let after = after.ok_or_else(|| Reply::error("ERR increment would produce NaN or Infinity"))?;
         let text = Bytes::from(after.text());
         let expiry = object.shown(now_ms).and_then(|sibling| sibling.expiry.1);
-        Ok(writer.change(put(Some(text.clone()), expiry, Basis::Seen(object)), Reply::Bulk(text)))
+        Ok(writer.change(put(Some(text.clone()), expiry, Basis::seen(object)), Reply::Bulk(text)))
     })
 }
 

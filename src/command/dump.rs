@@ -107,7 +107,7 @@ fn restore_at(target: Target, words: &[Bytes], now_ms: u64, limit: u64) -> Resul
             if parcel.is_past(looked_ms) {
                 return Ok(Step::Reply(Reply::Ok));
             }
-            Ok(writer.change(put(Some(parcel.value), parcel.expiry, Basis::Seen(object)), Reply::Ok))
+            Ok(writer.change(put(Some(parcel.value), parcel.expiry, Basis::seen(object)), Reply::Ok))
         }));
     }
     let parcel = Parcel::open(words, options.absolute, now_ms, limit)?;
@@ -115,7 +115,7 @@ fn restore_at(target: Target, words: &[Bytes], now_ms: u64, limit: u64) -> Resul
         return Ok(writer.change(put(Some(parcel.value), parcel.expiry, Basis::Local), Reply::Ok));
     }
     Ok(target.get(move |object, now_ms| match object.shown(now_ms) {
-        Some(_) => Ok(writer.change(put(None, None, Basis::Seen(object)), Reply::Ok)),
+        Some(_) => Ok(writer.change(put(None, None, Basis::seen(object)), Reply::Ok)),
         None => Ok(Step::Reply(Reply::Ok)),
     }))
 }

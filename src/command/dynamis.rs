@@ -135,8 +135,8 @@ fn request_id(word: &Bytes) -> Result<Bytes, Reply> {
 fn set_at(mut target: Target, words: &[Bytes], copies: u8, now_ms: u64) -> Result<Step, Reply> {
     let options = WriteOptions::read(&words[3..], copies)?;
     let expiry = options.lifetime.moment(now_ms, "dyn.set")?;
-    let basis = options.context.map_or(Basis::Nothing, Basis::Given);
-    let mut put = Put { value: Some(words[2].clone()), expiry, basis, id: options.id };
+    let basis = options.context.map_or(Basis::Nothing, Basis::given);
+    let mut put = Put { value: Some(words[2].clone()), expiry, basis, id: options.id.map(Box::new) };
     target.w = options.w.or(target.w);
     let keep = options.lifetime == Lifetime::Keep;
     if !keep && put.id.is_none() {
@@ -162,7 +162,7 @@ fn del_at(mut target: Target, words: &[Bytes], copies: u8) -> Result<Step, Reply
         return Err(syntax_error());
     }
     target.w = options.w.or(target.w);
-    let basis = options.context.map_or(Basis::Local, Basis::Given);
+    let basis = options.context.map_or(Basis::Local, Basis::given);
     Ok(write(target, Put { value: None, expiry: None, basis, id: None }))
 }
 
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_retried_request_reads_first_and_writes_only_once() {
         let fresh = put(after_get(set_step("ID abc"), object(&[(1, Some("a"), None)]))).0;
-        assert_eq!(fresh.id, Some(Bytes::from("abc")));
+        assert_eq!(fresh.id.as_deref(), Some(&Bytes::from("abc")));
         let actor = request_actor(target().key(), b"abc");
         let mut tried = object(&[(1, Some("a"), None)]);
         tried.context.add(crate::causality::Dot { hlc: crate::causality::Hlc(9), actor });
@@ -275,7 +275,7 @@ mod tests {
         let (plain, w) = put(set_step(""));
         assert!(matches!(plain.basis, Basis::Nothing) && w.is_none() && plain.expiry.is_none() && plain.id.is_none());
         let (given, w) = put(set_step("W 3 context TOKEN px 7"));
-        assert!(matches!(given.basis, Basis::Given(context) if context == seen()));
+        assert!(matches!(given.basis, Basis::Given(context) if *context == seen()));
         assert_eq!((w, given.id, given.expiry), (Some(3), None, Some(NOW_MS + 7)));
         assert_eq!(given.value, Some(Bytes::from("v")));
     }
@@ -285,7 +285,7 @@ mod tests {
         let expiring = object(&[(1, Some("v"), Some(NOW_MS + 5))]);
         let (kept, _) = put(after_get(set_step("KEEPTTL CONTEXT TOKEN"), expiring));
         assert_eq!(kept.expiry, Some(NOW_MS + 5));
-        assert!(matches!(kept.basis, Basis::Given(context) if context == seen()));
+        assert!(matches!(kept.basis, Basis::Given(context) if *context == seen()));
         assert_eq!(put(after_get(set_step("KEEPTTL"), one("v"))).0.expiry, None);
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let (local, _) = put(del_step(""));
         assert!(matches!(local.basis, Basis::Local) && local.value.is_none());
         let (given, w) = put(del_step("w 2 context TOKEN"));
-        assert!(matches!(given.basis, Basis::Given(context) if context == seen()) && given.value.is_none());
+        assert!(matches!(given.basis, Basis::Given(context) if *context == seen()) && given.value.is_none());
         assert_eq!(w, Some(2));
     }
 

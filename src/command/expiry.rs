@@ -99,8 +99,8 @@ fn change_at(target: Target, words: &[Bytes], form: Form, command: &'static str,
         }
         let future = u64::try_from(at).ok().filter(|at| *at > now_ms);
         let act = match future {
-            Some(at) => Act::Expire { at: Some(at), seen: object },
-            None => put(None, None, Basis::Seen(object)),
+            Some(at) => Act::Expire { at: Some(at), seen: Box::new(object) },
+            None => put(None, None, Basis::seen(object)),
         };
         Ok(writer.change(act, Reply::Integer(1)))
     }))
@@ -112,7 +112,7 @@ fn persist_at(target: Target) -> Step {
         if !expires(&object, now_ms) {
             return Ok(Step::Reply(Reply::Integer(0)));
         }
-        Ok(writer.change(Act::Expire { at: None, seen: object }, Reply::Integer(1)))
+        Ok(writer.change(Act::Expire { at: None, seen: Box::new(object) }, Reply::Integer(1)))
     })
 }
 

@@ -135,7 +135,7 @@ fn bind(operations: &mut Operations, seen: &[Seen]) {
             && matches!(put.basis, Basis::Local)
             && let Some(seen) = seen.iter().find(|seen| seen.key == operation.key)
         {
-            put.basis = Basis::Seen(seen.object.clone());
+            put.basis = Basis::seen(seen.object.clone());
         }
     }
 }

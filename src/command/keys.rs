@@ -87,7 +87,7 @@ fn del_live(targets: Vec<Target>, objects: Vec<Object>, now_ms: u64) -> Step {
     let live = targets.into_iter().zip(objects).filter(|(_, object)| object.shown(now_ms).is_some());
     let puts: Operations = live
         .map(|(target, object)| {
-            target.operation(put(None, None, if alone { Basis::Seen(object) } else { as_read(object) }))
+            target.operation(put(None, None, if alone { Basis::seen(object) } else { as_read(object) }))
         })
         .collect();
     if puts.is_empty() {
@@ -118,7 +118,7 @@ mod tests {
     fn one_key_is_deleted_only_as_it_was_seen() {
         let (put, reply) = writes(after_get(del_of(&["a"]), one("v")));
         assert_eq!((reply, put.value), (Reply::Integer(1), None));
-        assert!(matches!(put.basis, Basis::Seen(object) if object == one("v")));
+        assert!(matches!(put.basis, Basis::Seen(object) if *object == one("v")));
     }
 
     #[test]
@@ -142,7 +142,9 @@ mod tests {
         assert_eq!(keys, [b"a", b"c"]);
         for operation in &puts {
             let Act::Put(put) = &operation.act else { panic!("{operation:?}") };
-            assert!(put.value.is_none() && matches!(&put.basis, Basis::Given(context) if *context == one("v").context));
+            assert!(
+                put.value.is_none() && matches!(&put.basis, Basis::Given(context) if **context == one("v").context)
+            );
         }
         let written = || Outcome::Written(Context::new());
         assert_eq!(replies(then.run(smallvec![written(), written()], NOW_MS)), Reply::Integer(2));

@@ -136,7 +136,7 @@ pub async fn run<H: House + Send>(house: &mut H) -> Ended {
     let mut next = 0;
     let mut started = Started::new();
     while next < house.count() && !house.is_closing(next) && !house.is_held(next) {
-        let mut tasks = Vec::new();
+        let mut tasks = Vec::with_capacity(house.count() - next);
         let mut barrier = None;
         while barrier.is_none() && next < house.count() && !house.is_closing(next) && !house.is_held(next) {
             let begun = house.begin(next, false);

@@ -140,7 +140,7 @@ fn msetnx_at(pairs: Vec<(Target, Bytes)>) -> Step {
 fn msetnx_all(pairs: Vec<(Target, Bytes)>, objects: Vec<Object>) -> Step {
     let mut pairs = pairs.into_iter().zip(objects);
     let Some(((target, value), object)) = pairs.next() else { return Step::Reply(failure::out_of_step()) };
-    let first = target.operation(put(Some(value), None, Basis::Seen(object)));
+    let first = target.operation(put(Some(value), None, Basis::seen(object)));
     let others: Operations =
         pairs.map(|((target, value), object)| target.operation(put(Some(value), None, as_read(object)))).collect();
     let then = move |outcomes: Outcomes, _| match outcomes.first() {
@@ -265,7 +265,7 @@ fn set_at(target: Target, words: &[Bytes], now_ms: u64) -> Result<Step, Reply> {
         let kept = shown.and_then(|sibling| sibling.expiry.1);
         let expiry = if options.lifetime == Lifetime::Keep { kept } else { expiry };
         let reply = if options.get { old } else { Reply::Ok };
-        Ok(writer.change(put(Some(value), expiry, Basis::Seen(object)), reply))
+        Ok(writer.change(put(Some(value), expiry, Basis::seen(object)), reply))
     }))
 }
 
@@ -275,7 +275,7 @@ fn setnx_at(target: Target, value: Bytes) -> Step {
         if object.shown(now_ms).is_some() {
             return Ok(Step::Reply(Reply::Integer(0)));
         }
-        Ok(writer.change(put(Some(value), None, Basis::Seen(object)), Reply::Integer(1)))
+        Ok(writer.change(put(Some(value), None, Basis::seen(object)), Reply::Integer(1)))
     })
 }
 
@@ -288,14 +288,14 @@ fn getset_at(target: Target, value: Bytes) -> Step {
     let writer = target.clone();
     target.get(move |object, now_ms| {
         let old = value_or_null(&object, now_ms);
-        Ok(writer.change(put(Some(value), None, Basis::Seen(object)), old))
+        Ok(writer.change(put(Some(value), None, Basis::seen(object)), old))
     })
 }
 
 fn getdel_at(target: Target) -> Step {
     let writer = target.clone();
     target.get(move |object, now_ms| match object.shown_value(now_ms) {
-        Some(value) => Ok(writer.change(put(None, None, Basis::Seen(object)), Reply::Bulk(value))),
+        Some(value) => Ok(writer.change(put(None, None, Basis::seen(object)), Reply::Bulk(value))),
         None => Ok(Step::Reply(Reply::Null)),
     })
 }
@@ -316,10 +316,10 @@ fn getex_at(target: Target, words: &[Bytes], asked_ms: u64) -> Result<Step, Repl
         let moment = lifetime.moment(asked_ms, "getex")?;
         let expires = object.live(now_ms).any(|sibling| sibling.expiry.1.is_some());
         Ok(match moment {
-            Some(at) if at <= now_ms => writer.change(put(None, None, Basis::Seen(object)), reply),
-            Some(at) => writer.change(Act::Expire { at: Some(at), seen: object }, reply),
+            Some(at) if at <= now_ms => writer.change(put(None, None, Basis::seen(object)), reply),
+            Some(at) => writer.change(Act::Expire { at: Some(at), seen: Box::new(object) }, reply),
             None if lifetime == Lifetime::Persist && expires => {
-                writer.change(Act::Expire { at: None, seen: object }, reply)
+                writer.change(Act::Expire { at: None, seen: Box::new(object) }, reply)
             }
             None => Step::Reply(reply),
         })

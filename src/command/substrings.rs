@@ -48,7 +48,7 @@ pub fn value_bytes_max(asked: &Asked) -> u64 {
 /// Writes a value made from the one that was read, in its place and with its expiry, then answers `reply`.
 pub fn replace(writer: Target, object: Object, now_ms: u64, value: Vec<u8>, reply: Reply) -> Step {
     let expiry = object.shown(now_ms).and_then(|sibling| sibling.expiry.1);
-    writer.change(put(Some(value.into()), expiry, Basis::Seen(object)), reply)
+    writer.change(put(Some(value.into()), expiry, Basis::seen(object)), reply)
 }
 
 fn append_at(target: Target, tail: Bytes, limit: u64) -> Step {

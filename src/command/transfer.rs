@@ -147,7 +147,7 @@ impl Transfer {
                     return Err(Reply::Integer(0));
                 }
                 let way = Way { from, to, moves: self.moves, done: self.answers.done, pass: 1 };
-                Ok(way.carry(carried, old, Basis::Seen(new)))
+                Ok(way.carry(carried, old, Basis::seen(new)))
             }))
         };
         Step::Ask(reads, Then::With(Box::new(then)))
@@ -226,7 +226,7 @@ impl Way {
         if !self.moves {
             return Step::Reply(self.done);
         }
-        let delete = self.from.clone().operation(put(None, None, Basis::Seen(old)));
+        let delete = self.from.clone().operation(put(None, None, Basis::seen(old)));
         let then = move |mut outcomes: Outcomes, _| match outcomes.pop() {
             Some(Outcome::Written(_)) => Step::Reply(self.done),
             Some(Outcome::Raced) => self.again(written),
@@ -249,7 +249,7 @@ impl Way {
         let read = self.from.clone().operation(Act::Get);
         let then = move |outcomes: Outcomes, now_ms| match got_one(outcomes) {
             Ok(old) => match Carried::of(&old, now_ms) {
-                Some(carried) => self.carry(carried, old, Basis::Given(written)),
+                Some(carried) => self.carry(carried, old, Basis::given(written)),
                 // Somebody else has deleted it: it is where it should be.
                 None => Step::Reply(self.done),
             },

@@ -4,7 +4,6 @@ use super::slot::{Desk, Ready, Sending, UNPLACED};
 use crate::causality::Hlc;
 use crate::key::StorageKey;
 use crate::message::operation::{Failure, Operation, Outcome};
-use crate::object::Object;
 use crate::object::digest::Digest;
 use crate::quorum::{Verdict, get};
 use crate::replica::count_up::Reading;
@@ -56,7 +55,7 @@ impl Lookup {
             Verdict::Won => match std::mem::replace(&mut self.purpose, Purpose::Show) {
                 Purpose::Show => {
                     self.repair(key, desk, sending);
-                    Some(Outcome::Got(self.found(desk)))
+                    Some(Outcome::Got(desk.shown(self.machine.take_merged())))
                 }
                 Purpose::Add(operation) => {
                     let object = self.machine.take_merged();
@@ -67,14 +66,6 @@ impl Lookup {
                 }
             },
         }
-    }
-
-    fn found(&mut self, desk: &Desk<'_>) -> Object {
-        let object = self.machine.take_merged();
-        if object.siblings.len() > 1 && object.shown_values(desk.coordinator.now_ms()).count() > 1 {
-            desk.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
-        }
-        object
     }
 
     /// Sends what all hold together to homes that answered with less (§5).

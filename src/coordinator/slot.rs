@@ -36,6 +36,14 @@ impl Desk<'_> {
     pub fn tag(&self, node: u16) -> NodeTag {
         self.view.nodes[usize::from(node)].tag
     }
+
+    /// What a read found, counted if that is several values.
+    pub fn shown(&self, object: Object) -> Object {
+        if object.siblings.len() > 1 && object.shown_values(self.coordinator.now_ms()).count() > 1 {
+            self.coordinator.stats.reads_with_siblings.fetch_add(1, Ordering::Relaxed);
+        }
+        object
+    }
 }
 
 /// How an operation left its round.
@@ -466,7 +474,7 @@ mod tests {
         let mut replaced = after.clone();
         let later = Dot { hlc: Hlc(7), ..dot };
         replaced.overwrite(Sibling::new(later, NodeTag(1), Some(Bytes::from_static(b"w")), None));
-        let act = Act::Expire { at: Some(9_000), seen: before.clone() };
+        let act = Act::Expire { at: Some(9_000), seen: Box::new(before.clone()) };
         let operation = Operation { key: StorageKey::new(0, b"key").unwrap(), act, r: None, w: None };
         let outcome = Outcome::Written(after.context.clone());
         let evidence = Evidence::of(Some(&operation), &outcome, 0).unwrap();

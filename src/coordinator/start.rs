@@ -144,6 +144,12 @@ impl<'a> Starting<'a> {
         mut candidates: Candidates,
     ) -> Slot {
         self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
+        let me = self.desk.view.me as u16;
+        let shows = matches!(purpose, Purpose::Show) && get::needs_only(me, &candidates, policy.r);
+        let mut read = shows.then(|| self.desk.coordinator.replica.read_as_home(&key));
+        if let Some(Ok(object)) = read {
+            return Slot::over(key, Outcome::Got(self.desk.shown(object)));
+        }
         let wanted = get::Wanted {
             n: policy.n,
             r: policy.r,
@@ -153,7 +159,6 @@ impl<'a> Starting<'a> {
         };
         #[cfg(feature = "simulation")]
         let wanted = rehearsed::wanted(wanted);
-        let me = self.desk.view.me as u16;
         let slowness = |node| if self.slow == Some(node) { u32::MAX } else { typical_us(self.desk.view, node) };
         get::quickest_first(&mut candidates, me, slowness);
         let (mut machine, mut asks) = match get::Get::start(me, candidates, wanted) {
@@ -163,7 +168,7 @@ impl<'a> Starting<'a> {
         let mut own = Digest::default();
         if asks.first() == Some(&me) {
             asks.remove(0);
-            match self.desk.coordinator.replica.read_as_home(&key) {
+            match read.take().unwrap_or_else(|| self.desk.coordinator.replica.read_as_home(&key)) {
                 Ok(object) => {
                     // Only other replicas are told what is here.
                     if policy.r > 1 {

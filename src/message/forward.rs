@@ -175,7 +175,7 @@ fn read_operation(reader: &mut Reader<'_>) -> Result<Operation, Damaged> {
         1 => Act::Put(read_put(reader)?),
         2 => {
             let at = if reader.flag()? { Some(reader.u64()?) } else { None };
-            Act::Expire { at, seen: read_object(reader)? }
+            Act::Expire { at, seen: Box::new(read_object(reader)?) }
         }
         3 => {
             let count = reader.count(AMOUNT_BYTES)?;
@@ -203,12 +203,12 @@ fn read_put(reader: &mut Reader<'_>) -> Result<Put, Damaged> {
     let flags = reader.u8()?;
     let value = if flags & VALUE != 0 { Some(reader.shared()?) } else { None };
     let expiry = if flags & EXPIRY != 0 { Some(reader.u64()?) } else { None };
-    let id = if flags & ID != 0 { Some(reader.shared()?) } else { None };
+    let id = if flags & ID != 0 { Some(Box::new(reader.shared()?)) } else { None };
     let basis = match reader.u8()? {
         0 => Basis::Local,
-        1 => Basis::Given(read_object(reader)?.context),
+        1 => Basis::given(read_object(reader)?.context),
         2 => Basis::Nothing,
-        3 => Basis::Seen(read_object(reader)?),
+        3 => Basis::seen(read_object(reader)?),
         _ => return Err(Damaged::Malformed("basis")),
     };
     Ok(Put { value, expiry, basis, id })
@@ -241,7 +241,7 @@ mod tests {
 
     fn put(basis: Basis, full: bool) -> Act {
         let value = full.then(|| Bytes::from_static(b"v"));
-        Act::Put(Put { value, expiry: full.then_some(5), basis, id: full.then(|| Bytes::from_static(b"id")) })
+        Act::Put(Put { value, expiry: full.then_some(5), basis, id: full.then(|| Box::new(Bytes::from_static(b"id"))) })
     }
 
     #[test]
@@ -249,11 +249,11 @@ mod tests {
         let acts = [
             Act::Get,
             put(Basis::Local, true),
-            put(Basis::Given(object().context), false),
+            put(Basis::given(object().context), false),
             put(Basis::Nothing, true),
-            put(Basis::Seen(object()), false),
-            Act::Expire { at: Some(7), seen: object() },
-            Act::Expire { at: None, seen: Object::default() },
+            put(Basis::seen(object()), false),
+            Act::Expire { at: Some(7), seen: Box::new(object()) },
+            Act::Expire { at: None, seen: Box::new(Object::default()) },
             Act::Increment([1, -2, i64::MIN].into_iter().collect()),
         ];
         let key = StorageKey::new(1, b"key").unwrap();

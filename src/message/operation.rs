@@ -32,13 +32,13 @@ pub enum Act {
         /// Absolute Unix milliseconds; none: the key no longer expires.
         at: Option<u64>,
         /// What the command read just before (it gets at R first).
-        seen: Object,
+        seen: Box<Object>,
     },
     /// Read at R, then add these amounts to the number that is there, at W: [`Outcome::Counted`].
     Increment(Amounts),
 }
 
-/// A write.
+/// A write. Small, for operations are moved about by the batch: what few writes have lies apart.
 #[derive(Clone, Debug)]
 pub struct Put {
     /// The new value; none: a delete, which leaves a tombstone.
@@ -48,7 +48,7 @@ pub struct Put {
     /// What the write has seen, and so replaces.
     pub basis: Basis,
     /// A retried request's name (`ID`): the same id never makes a second sibling.
-    pub id: Option<Bytes>,
+    pub id: Option<Box<Bytes>>,
 }
 
 /// What a write has seen.
@@ -57,12 +57,24 @@ pub enum Basis {
     /// Everything its coordinator holds: plain SET.
     Local,
     /// What the client's context names.
-    Given(Context),
+    Given(Box<Context>),
     /// Nothing: the value becomes a new sibling.
     Nothing,
     /// What a command read just before it decided to write (DEL, SET NX, GETSET …). If the coordinator holds anything
     /// that reading did not show, nothing is written and the outcome is [`Outcome::Raced`]: read again, decide again.
-    Seen(Object),
+    Seen(Box<Object>),
+}
+
+impl Basis {
+    /// [`Basis::Given`].
+    pub fn given(context: Context) -> Basis {
+        Basis::Given(Box::new(context))
+    }
+
+    /// [`Basis::Seen`].
+    pub fn seen(object: Object) -> Basis {
+        Basis::Seen(Box::new(object))
+    }
 }
 
 /// What became of an operation.

@@ -20,10 +20,15 @@ impl Object {
 
     /// Overwrites everything: plain SET and DEL, which have seen all their coordinator holds.
     pub fn overwrite(&mut self, sibling: Sibling) {
+        *self = self.overwritten(sibling);
+    }
+
+    /// As [`Object::overwrite`] would leave it. The sibling's dot must be above [`Object::highest`].
+    pub fn overwritten(&self, sibling: Sibling) -> Object {
         debug_assert!(sibling.dot.hlc > self.highest());
-        self.siblings.clear();
-        self.context.add(sibling.dot);
-        self.siblings.push(sibling);
+        let mut context = self.context.clone();
+        context.add(sibling.dot);
+        Object { context, siblings: vec![sibling] }
     }
 
     /// Sets the expiry register of every sibling that is live at `now_ms`. `stamp` must be above [`Object::highest`].

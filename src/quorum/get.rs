@@ -51,6 +51,11 @@ pub fn quickest_first(candidates: &mut Candidates, me: u16, typical_us: impl Fn(
     homes.sort_by_key(|home| rank(typical_us(home.node), quickest_us));
 }
 
+/// Whether the copy that `me` holds as a home is all a read needs: then there is nothing to count.
+pub fn needs_only(me: u16, candidates: &[Candidate], r: u8) -> bool {
+    r <= 1 && candidates.iter().any(|candidate| candidate.node == me && candidate.home)
+}
+
 /// One read being counted.
 #[derive(Clone, Debug)]
 pub struct Get {
@@ -314,6 +319,24 @@ mod tests {
         assert_eq!(get.verdict(), Verdict::Won);
         assert_eq!(get.merged(), &own);
         assert!(get.stale(&key()).is_empty());
+    }
+
+    #[test]
+    fn a_read_that_needs_only_this_home_is_won_by_its_copy_alone() {
+        for (me, spec, r) in [(0, "HHHF", 1), (2, "HhH", 1), (1, "HH", 2), (3, "HHHF", 1), (3, "hhhF", 1), (0, "H", 1)]
+        {
+            let (mut get, asks) = Get::start(me, candidates(spec), wanted(r, true)).unwrap();
+            let own = object(7, 5);
+            if asks.first() == Some(&me) {
+                get.answered(&key(), me, Digest(0), Some(own.clone()));
+            }
+            let alone = get.verdict() == Verdict::Won && get.home_answered();
+            assert_eq!(needs_only(me, &candidates(spec), r), alone, "{me} of {spec}, R={r}");
+            if alone {
+                assert_eq!((asks.as_slice(), get.merged()), (&[me][..], &own));
+                assert!(get.stale(&key()).is_empty() && !get.can_hedge());
+            }
+        }
     }
 
     #[test]

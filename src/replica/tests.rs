@@ -77,7 +77,7 @@ fn set_overwrites_what_is_here_and_a_blind_put_stands_beside_it() {
     put(&replica, &value("c", Basis::Nothing)).unwrap();
     let both = replica.read(&key()).unwrap();
     assert_eq!(values(&both), ["b", "c"]);
-    put(&replica, &value("d", Basis::Given(both.context))).unwrap();
+    put(&replica, &value("d", Basis::given(both.context))).unwrap();
     assert_eq!(values(&replica.read(&key()).unwrap()), ["d"]);
 }
 
@@ -132,10 +132,10 @@ fn a_decision_made_on_an_old_reading_writes_nothing() {
     put(&replica, &value("a", Basis::Local)).unwrap();
     let seen = replica.read(&key()).unwrap();
     put(&replica, &value("b", Basis::Local)).unwrap();
-    assert_eq!(put(&replica, &value("c", Basis::Seen(seen))), Err(NotStored::Raced));
+    assert_eq!(put(&replica, &value("c", Basis::seen(seen))), Err(NotStored::Raced));
     assert_eq!(values(&replica.read(&key()).unwrap()), ["b"]);
     let seen = replica.read(&key()).unwrap();
-    put(&replica, &value("c", Basis::Seen(seen))).unwrap();
+    put(&replica, &value("c", Basis::seen(seen))).unwrap();
     assert_eq!(values(&replica.read(&key()).unwrap()), ["c"]);
 }
 
@@ -146,17 +146,18 @@ fn made_up_contexts_do_not_make_a_key_grow_for_ever() {
         let actor = |n| crate::causality::Actor { node: NodeTag(n), birth: Hlc(1) };
         (from..from + 4_000).map(|n| (actor(n), Hlc(1))).collect()
     };
-    put(&replica, &value("a", Basis::Given(made_up(0)))).unwrap();
-    let refused = put(&replica, &value("b", Basis::Given(made_up(10_000))));
+    put(&replica, &value("a", Basis::given(made_up(0)))).unwrap();
+    let refused = put(&replica, &value("b", Basis::given(made_up(10_000))));
     assert_eq!(refused, Err(NotStored::Failed(Failure::ContextFull { limit: 4096 })));
     assert_eq!(values(&replica.read(&key()).unwrap()), ["a"], "nothing was changed");
     for n in 0..95 {
-        put(&replica, &Put { id: Some(Bytes::from(format!("{n}"))), ..value("c", Basis::Local) }).unwrap();
+        put(&replica, &Put { id: Some(Box::new(Bytes::from(format!("{n}")))), ..value("c", Basis::Local) }).unwrap();
     }
-    let refused = put(&replica, &Put { id: Some(Bytes::from_static(b"one more")), ..value("d", Basis::Local) });
+    let refused =
+        put(&replica, &Put { id: Some(Box::new(Bytes::from_static(b"one more"))), ..value("d", Basis::Local) });
     assert_eq!(refused, Err(NotStored::Failed(Failure::ContextFull { limit: 4096 })));
     let context = put(&replica, &value("e", Basis::Local)).unwrap();
-    put(&replica, &value("f", Basis::Given(context))).unwrap();
+    put(&replica, &value("f", Basis::given(context))).unwrap();
 }
 
 #[test]
@@ -169,7 +170,7 @@ fn siblings_are_bounded_and_a_context_from_the_far_future_is_refused() {
     assert_eq!(refused, Err(NotStored::Failed(Failure::SiblingsFull { limit: 3 })));
     let actor = crate::causality::Actor { node: ME, birth: Hlc(1) };
     let future: Context = [(actor, Hlc::from_ms(wall_ms() + 25 * 3_600_000))].into_iter().collect();
-    let refused = put(&replica, &value("e", Basis::Given(future)));
+    let refused = put(&replica, &value("e", Basis::given(future)));
     assert_eq!(refused, Err(NotStored::Failed(Failure::ContextFromFuture)));
     assert_eq!(replica.read(&key()).unwrap().siblings.len(), 3);
 }
@@ -177,7 +178,7 @@ fn siblings_are_bounded_and_a_context_from_the_far_future_is_refused() {
 #[test]
 fn a_request_id_makes_one_sibling_however_often_it_is_tried() {
     let replica = replica();
-    let tried = Put { id: Some(Bytes::from_static(b"id")), ..value("a", Basis::Nothing) };
+    let tried = Put { id: Some(Box::new(Bytes::from_static(b"id"))), ..value("a", Basis::Nothing) };
     let first = put(&replica, &tried).unwrap();
     assert_eq!(put(&replica, &tried).unwrap(), first);
     assert_eq!(replica.read(&key()).unwrap().siblings.len(), 1);

@@ -14,6 +14,7 @@ use crate::object::{Object, Sibling};
 use crate::policy::Conflict;
 use crate::storage::batch::{Batch, Keyed};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 /// A write that was stored here and goes to the other replicas.
@@ -205,11 +206,14 @@ impl Replica {
             return Ok(None);
         }
         let nothing = Context::new();
-        let (mut object, given) = match &put.basis {
-            Basis::Seen(seen) => (self.take_unraced(record, key, seen, conflict, home.is_none(), now_ms)?, None),
-            Basis::Local => (record.object.clone(), None),
-            Basis::Given(context) => (record.object.clone(), Some(context)),
-            Basis::Nothing => (record.object.clone(), Some(&nothing)),
+        let (object, given) = match &put.basis {
+            Basis::Seen(seen) => {
+                let taken = self.take_unraced(record, key, seen, conflict, home.is_none(), now_ms)?;
+                (Cow::Owned(taken), None)
+            }
+            Basis::Local => (Cow::Borrowed(&record.object), None),
+            Basis::Given(context) => (Cow::Borrowed(&record.object), Some(&**context)),
+            Basis::Nothing => (Cow::Borrowed(&record.object), Some(&nothing)),
         };
         let given_highest = given.map(Context::highest).unwrap_or_default();
         if given_highest.ms() > now_ms + FUTURE_MS_MAX {
@@ -220,19 +224,19 @@ impl Replica {
         let sibling = Sibling::new(Dot { hlc: stamp, actor }, self.tag, put.value.clone(), put.expiry);
         #[cfg(feature = "simulation")]
         super::rehearsed::note_minted(key, &sibling, &object, given);
-        match given {
-            None => object.overwrite(sibling),
+        let object = match given {
+            None => object.overwritten(sibling),
             Some(context) => {
                 #[cfg(feature = "simulation")]
                 let broken = super::rehearsed::put_as_merge(&object, context, &sibling);
+                let mut object = object.into_owned();
                 object.put(context, sibling, conflict);
                 #[cfg(feature = "simulation")]
-                if let Some(broken) = broken {
-                    object = broken;
-                }
+                let object = broken.unwrap_or(object);
                 self.check_siblings(&object)?;
+                object
             }
-        }
+        };
         check_context(&record.object, &object, given.is_some() || requested.is_some())?;
         Ok(Some(Record { birth: Some(birth), object }))
     }

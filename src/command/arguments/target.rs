@@ -81,7 +81,7 @@ pub fn put(value: Option<Bytes>, expiry: Option<u64>, basis: Basis) -> Act {
 /// what it has itself done already (a DEL would no longer count it, an MSETNX take it for someone else's); so the key is
 /// changed as it was read, and a value written meanwhile stays beside it: GET shows whichever is later.
 pub fn as_read(object: Object) -> Basis {
-    Basis::Given(object.context)
+    Basis::given(object.context)
 }
 
 /// A step, or the error that ends the command.

@@ -23,7 +23,7 @@ fn setbit_tells_what_was_keeps_the_expiry_and_writes_what_it_saw() {
     let before = object(&[(1, Some("a"), Some(NOW_MS + 5))]);
     let (put, reply) = writes(after_get(setbit_of("setbit k 1 0"), before.clone()));
     assert_eq!((put.value.unwrap(), put.expiry, reply), ("!".into(), Some(NOW_MS + 5), Reply::Integer(1)));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == before));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == before));
     let (put, reply) = writes(after_get(setbit_of("setbit k 15 1"), Object::default()));
     assert_eq!((put.value.unwrap(), reply), (Bytes::from_static(b"\0\x01"), Reply::Integer(0)));
 }
@@ -85,7 +85,7 @@ fn a_joined_row_replaces_what_was_at_its_place_and_has_no_expiry() {
     };
     let (put, reply) = writes(step(vec![there.clone(), one("a"), one("bc")]));
     assert_eq!((put.value.unwrap(), put.expiry, reply), ("cc".into(), None, Reply::Integer(2)));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == there));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == there));
     let nothing = Object::default;
     let (put, reply) = writes(step(vec![there, nothing(), nothing()]));
     assert_eq!((put.value, reply), (None, Reply::Integer(0)));

@@ -21,7 +21,7 @@ fn without_replace_it_looks_first_and_what_is_there_speaks_before_the_parcel() {
     let deleted = object(&[(1, None, None)]);
     let (put, reply) = writes(after_get(restore_of(&[b"restore", b"k", b"5", &parcel()]), deleted.clone()));
     assert_eq!((put.value, put.expiry, reply), (Some("v".into()), Some(NOW_MS + 5), Reply::Ok));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == deleted));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == deleted));
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl House for Fake {
                 let operations = keys.iter().map(|key| get(*key)).collect();
                 let then = Then::With(Box::new(move |outcomes, _| {
                     let sum = outcomes.iter().map(seen).sum::<u64>() + 1;
-                    let puts = keys.iter().map(|key| put(*key, sum, Basis::Seen(Object::default()))).collect();
+                    let puts = keys.iter().map(|key| put(*key, sum, Basis::seen(Object::default()))).collect();
                     Step::Ask(puts, Then::With(Box::new(move |_, _| Step::Reply(Reply::Integer(sum as i64)))))
                 }));
                 (Step::Ask(operations, then), false)
@@ -148,7 +148,7 @@ impl House for Fake {
                 let then = Then::Committed(Box::new(|outcomes, _| {
                     Step::Reply(Reply::Integer(matches!(outcomes[0], Outcome::Raced).into()))
                 }));
-                let write = put(to, 1, Basis::Seen(Object::default()));
+                let write = put(to, 1, Basis::seen(Object::default()));
                 (Step::Ask([write].into_iter().collect(), then), false)
             }
             Order::Held(from) => {

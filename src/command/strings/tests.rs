@@ -111,7 +111,7 @@ fn set_with_conditions_on_a_present_key() {
         if written {
             let (put, replied) = writes(step);
             assert_eq!((replied, put.value), (reply, Some(Bytes::from("v"))), "{text}");
-            assert!(matches!(&put.basis, Basis::Seen(object) if *object == one("old")), "{text}");
+            assert!(matches!(&put.basis, Basis::Seen(object) if **object == one("old")), "{text}");
         } else {
             assert_eq!(replies(step), reply, "{text}");
         }
@@ -255,7 +255,7 @@ fn msetnx_writes_the_first_key_as_it_was_seen_and_then_the_others() {
     assert!(matches!(&first.act, Act::Put(put) if seen(put)), "{first:?}");
     let (others, then) = asks_many(then.run(smallvec![Outcome::Written(Context::new())], NOW_MS));
     assert_eq!(others.iter().map(|other| other.key.user_key()).collect::<Vec<_>>(), [b"b", b"c"]);
-    assert!(matches!(&others[0].act, Act::Put(put) if matches!(&put.basis, Basis::Given(c) if *c == deleted.context)));
+    assert!(matches!(&others[0].act, Act::Put(put) if matches!(&put.basis, Basis::Given(c) if **c == deleted.context)));
     let written = || Outcome::Written(Context::new());
     assert_eq!(replies(then.run(smallvec![written(), written()], NOW_MS)), Reply::Integer(1));
 }

@@ -17,7 +17,7 @@ fn append_adds_to_what_get_shows_and_keeps_its_expiry() {
     let two = object(&[(1, Some("old"), None), (2, Some("new"), Some(NOW_MS + 5))]);
     let (put, reply) = writes(after_get(append_at(target(), "!".into(), LIMIT), two.clone()));
     assert_eq!((put.value.unwrap(), put.expiry, reply), ("new!".into(), Some(NOW_MS + 5), Reply::Integer(4)));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == two));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == two));
 }
 
 #[test]

@@ -39,10 +39,10 @@ fn the_new_key_is_written_before_the_old_one_goes_each_as_it_was_seen() {
     let old = object(&[(1, Some("v"), Some(NOW_MS + 5))]);
     let (key, put, step) = after_put(begun(transfer(true, true), old.clone(), one("w")), written(7));
     assert_eq!((&key[..], put.value, put.expiry), (&b"new"[..], Some("v".into()), Some(NOW_MS + 5)));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == one("w")));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == one("w")));
     let (key, put, step) = after_put(step, written(8));
     assert_eq!((&key[..], put.value), (&b"old"[..], None));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == old));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == old));
     assert_eq!(replies(step), Reply::Ok);
 }
 
@@ -93,9 +93,9 @@ fn what_changed_meanwhile_is_carried_over_in_place_of_what_was_carried_before() 
     assert!(matches!(operation.act, Act::Get) && operation.key.user_key() == b"old");
     let (key, put, step) = after_put(then.run(smallvec![Outcome::Got(one("v2"))], NOW_MS), written(8));
     assert_eq!((&key[..], put.value), (&b"new"[..], Some("v2".into())));
-    assert!(matches!(put.basis, Basis::Given(seen) if seen == object(&[(7, None, None)]).context));
+    assert!(matches!(put.basis, Basis::Given(seen) if *seen == object(&[(7, None, None)]).context));
     let (_, put, step) = after_put(step, written(9));
-    assert!(matches!(put.basis, Basis::Seen(seen) if seen == one("v2")));
+    assert!(matches!(put.basis, Basis::Seen(seen) if *seen == one("v2")));
     assert_eq!(replies(step), Reply::Ok);
 }
 

@@ -208,7 +208,7 @@ fn a_put_is_no_merge() {
     // The home holds A:5; a client writes with a context that knows nothing of it.
     let home = replica();
     merge(&home, &written([sibling(1, 5, Some("unseen"))]), Hlc(1), None).unwrap();
-    let seen = Basis::Given([(Actor { node: C, birth: Hlc(1) }, Hlc(3))].into_iter().collect());
+    let seen = Basis::given([(Actor { node: C, birth: Hlc(1) }, Hlc(3))].into_iter().collect());
     put(&home, &value("new", seen)).unwrap();
     assert_eq!(values(&held(&home)), ["unseen", "new"]);
 }

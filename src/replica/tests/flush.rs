@@ -116,9 +116,9 @@ fn a_decision_made_on_what_was_flushed_meanwhile_writes_nothing() {
     put(&replica, &value("old", Basis::Local)).unwrap();
     let seen = replica.read(&key()).unwrap();
     replica.draw_lines(&flush_now(&replica));
-    assert_eq!(put(&replica, &value("new", Basis::Seen(seen))), Err(NotStored::Raced));
+    assert_eq!(put(&replica, &value("new", Basis::seen(seen))), Err(NotStored::Raced));
     let seen = replica.read(&key()).unwrap();
-    put(&replica, &value("new", Basis::Seen(seen))).unwrap();
+    put(&replica, &value("new", Basis::seen(seen))).unwrap();
     assert_eq!(values(&replica.read(&key()).unwrap()), ["new"]);
 }
 

@@ -156,7 +156,7 @@ fn who_lost_copies_takes_in_those_of_complete_homes_only() {
 #[test]
 fn a_decision_made_on_what_was_forgotten_since_writes_nothing() {
     let seen = written([sibling(2, 100, Some("gone"))]);
-    let on_seen = value("after", Basis::Seen(seen));
+    let on_seen = value("after", Basis::seen(seen));
     let replica = with_floor();
     assert_eq!(put(&replica, &on_seen), Err(NotStored::Raced));
     assert!(!lies_here(&replica));
@@ -170,14 +170,14 @@ fn a_decision_made_on_what_was_forgotten_since_writes_nothing() {
 fn a_tombstone_that_another_home_has_not_forgotten_yet_is_no_race() {
     let seen = written([sibling(2, 100, None)]);
     let replica = with_floor();
-    put(&replica, &value("after", Basis::Seen(seen.clone()))).unwrap();
+    put(&replica, &value("after", Basis::seen(seen.clone()))).unwrap();
     assert_eq!(values(&replica.read(&key()).unwrap()), ["after"]);
     assert_eq!(values(&replica.read(&key()).unwrap().merge(seen, Conflict::Siblings)), ["after"]);
     // Nor is a value that has expired meanwhile.
     let mut expired = sibling(2, 100, Some("expired"));
     expired.expiry = (Hlc(100), Some(5));
     let replica = with_floor();
-    put(&replica, &value("after", Basis::Seen(written([expired])))).unwrap();
+    put(&replica, &value("after", Basis::seen(written([expired])))).unwrap();
     assert_eq!(values(&replica.read(&key()).unwrap()), ["after"]);
 }
 
