@@ -65,6 +65,7 @@ pub async fn run<P: Presence + Sync>(
     presence: &P,
 ) -> Batched {
     let laps = Laps::start();
+    session.client.heard(laps.started());
     let now_ms = server.coordinator.now_ms();
     let mut batch = Batch::new(server, session, std::mem::take(requests), presence, now_ms, laps);
     let mut asked = batch.slots.len();
@@ -74,10 +75,10 @@ pub async fn run<P: Presence + Sync>(
         slots[..asked].iter_mut().for_each(Slot::tell_in_cluster_words);
     }
     let took_us = laps.read();
-    let tracks = server.config.load().latency_tracking;
-    count::count(&server.stats, tracks, &slots, took_us, &laps);
+    let config = server.config.load();
+    count::count(&server.stats, config.latency_tracking, &slots, took_us, &laps);
     lookups.count(&server.stats);
-    record::keep(server, session, took_us, slot::ran(&slots[..asked], &slots, &done, &laps));
+    record::keep(server, &config, session, took_us, slot::ran(&slots[..asked], &slots, &done, &laps));
     if let Ended::Held(unit) = ended {
         // What is held up was asked for, and no child of an EXEC: its slot is its place among the requests.
         let held = units[unit].slot;
@@ -335,9 +336,9 @@ impl<P: Presence + Sync> House for Batch<'_, P> {
     }
 
     async fn run(&mut self, operations: Vec<Operation>) -> Vec<Outcome> {
-        self.laps.read();
-        let outcomes = self.server.coordinator.run(operations, &self.session.acks).await;
-        self.laps.read();
+        let (outcomes, [begun, ended]) = self.server.coordinator.run_timed(operations, &self.session.acks).await;
+        self.laps.note(begun);
+        self.laps.note(ended);
         outcomes
     }
 

@@ -8,8 +8,8 @@
 //! - A command's time goes from the last reading before it began to the first after it was answered. So it is never too
 //!   short; commands that share a round share its time, and one that is answered at once has that of what was begun with it.
 
-use crate::world::Instant;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 /// A moment of a batch: so many readings came before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +28,19 @@ impl Laps {
         Laps { started: Instant::now(), readings_us: SmallVec::new() }
     }
 
+    /// When the batch began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Reads the clock; gives the microseconds since the start.
     pub fn read(&mut self) -> u64 {
-        let us = self.started.elapsed().as_micros() as u64;
+        self.note(Instant::now())
+    }
+
+    /// Somebody has read the clock just now; gives the microseconds since the start.
+    pub fn note(&mut self, now: Instant) -> u64 {
+        let us = now.duration_since(self.started).as_micros() as u64;
         self.readings_us.push(us);
         us
     }

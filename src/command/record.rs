@@ -6,6 +6,7 @@
 use super::latency::COMMAND_EVENTS;
 use super::table::{Entry, flag};
 use super::{Server, monitor};
+use crate::config::Config;
 use crate::session::Session;
 use bytes::Bytes;
 
@@ -36,11 +37,16 @@ impl Ran<'_> {
 }
 
 /// Keeps what is to be kept of a batch that took so long in all.
-pub fn keep<'a>(server: &Server, session: &Session, took_us: u64, ran: impl Iterator<Item = Ran<'a>> + Clone) {
+pub fn keep<'a>(
+    server: &Server,
+    config: &Config,
+    session: &Session,
+    took_us: u64,
+    ran: impl Iterator<Item = Ran<'a>> + Clone,
+) {
     if server.clients.is_watched() {
         monitor::show(server, &session.client.address, ran.clone());
     }
-    let config = server.config.load();
     if let Ok(slow_us) = u64::try_from(config.slowlog_log_slower_than)
         && took_us >= slow_us
     {

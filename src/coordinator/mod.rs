@@ -126,6 +126,15 @@ impl Coordinator {
 
     /// Runs a batch. `acks` is the connection's record of what its writes were acknowledged by, for WAIT.
     pub async fn run(self: &Arc<Self>, operations: Vec<Operation>, acks: &AckLog) -> Vec<Outcome> {
+        self.run_timed(operations, acks).await.0
+    }
+
+    /// As [`Coordinator::run`]; says when it began, its turn having come, and when it ended.
+    pub async fn run_timed(
+        self: &Arc<Self>,
+        operations: Vec<Operation>,
+        acks: &AckLog,
+    ) -> (Vec<Outcome>, [Instant; 2]) {
         let turn = self.turns.take(&operations).await;
         if turn.is_some() {
             // What could be written when its client was heard may be behind by now.
@@ -133,12 +142,13 @@ impl Coordinator {
         }
         let begun = Instant::now();
         let outcomes = self.run_placed(operations, Some(acks), Forwarding::Once, begun).await;
-        let took = begun.elapsed();
+        let ended = Instant::now();
+        let took = ended - begun;
         self.replica.background.observe(took);
         if let Some(turn) = turn {
             turn.ended(took, self.request_timeout());
         }
-        outcomes
+        (outcomes, [begun, ended])
     }
 
     /// Runs operations that another node forwarded.
@@ -191,7 +201,7 @@ impl Coordinator {
                 ended
             }
         };
-        let mut outcomes = Vec::new();
+        let mut outcomes = Vec::with_capacity(all_ended.len());
         let mut unplaced = Vec::new();
         for (at, ended) in all_ended.into_iter().enumerate() {
             outcomes.push(match ended {

@@ -195,7 +195,6 @@ impl Connection {
     }
 
     async fn run_batch(&mut self) -> Result<(), Ended> {
-        self.session.client.heard();
         self.session.client.unread_bytes.store(self.request_bytes + self.input.len(), Relaxed);
         self.session.client.unread_room_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
         self.server.coordinator.writable().await;

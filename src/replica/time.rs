@@ -69,7 +69,8 @@ impl ClusterTime {
 
     /// The time, in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
-        self.held(wall_ms(), self.steady_ms())
+        // Unknown, it holds nothing: one reading is enough.
+        if self.is_known() { self.held(wall_ms(), self.steady_ms()) } else { wall_ms() }
     }
 
     fn steady_ms(&self) -> i64 {

@@ -6,11 +6,11 @@ use super::outgoing::{Left, Outgoing};
 use super::subscriptions::KINDS;
 use crate::config::OutputLimit;
 use crate::resp::encode::Protocol;
-use crate::world::Instant;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// No command yet, as [`Client::last_command`] says it.
 pub const NO_COMMAND: u16 = u16::MAX;
@@ -254,9 +254,9 @@ impl Client {
         waits
     }
 
-    /// It sent something just now.
-    pub fn heard(&self) {
-        self.last_heard_ms.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
+    /// It sent something, which is looked at now.
+    pub fn heard(&self, now: Instant) {
+        self.last_heard_ms.store(now.duration_since(self.since).as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Whole seconds since it came.
