@@ -19,7 +19,7 @@ thread_local! {
 
 /// Nodes that may run at once.
 fn most() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) * 3
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) * 4
 }
 
 /// The right to run so many nodes; given back when dropped.
