@@ -154,9 +154,9 @@ impl Look {
 
     /// Takes marks of keys.
     async fn remember(self, looks: Vec<Operation>, index: u8) -> Reply {
-        // Before anything is read: what is settled by now cannot be a later touch.
-        let floor = self.coordinator.replica().floor();
         let outcomes = self.coordinator.run(looks.clone(), &self.acks).await;
+        // The home that was read may have forgotten more than this node knows to be settled, and the next one less.
+        let floor = self.coordinator.replica().floor_max();
         let now_ms = self.coordinator.now_ms();
         let mark = |key: &StorageKey, object: &Object| Mark::of(key, object, now_ms, floor);
         match marks(looks, outcomes, (index, self.places.of(index)), mark) {

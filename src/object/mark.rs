@@ -6,7 +6,8 @@
 //! # Contract
 //! [`Mark::is_touched`] is true when, after the mark was taken, some write of the key took effect that the object at hand
 //! shows: another value, a delete, an expiry set or taken away, an increment; or when a value that was live has expired.
-//! A write that failed or was under way when the mark was taken and shows only now counts, too.
+//! A write that failed or was under way when the mark was taken and shows only now counts, too, if it left a value or was
+//! stamped above what any home had settled by then.
 //!
 //! What was settled may be forgotten: entries of old writes go from contexts, tombstones and expired siblings from objects,
 //! at different times on different nodes. None of that is a touch. A value written to an absent key, deleted again and
@@ -24,12 +25,12 @@ pub struct Mark {
     live: Digest,
     /// All that had been seen.
     seen: Context,
-    /// Below it every write was at every home already.
+    /// What was seen lacks nothing from above it: no home had forgotten that.
     floor: Hlc,
 }
 
 impl Mark {
-    /// Takes the mark of what was read at `now_ms`. `floor`: a settled mark, known before the object was read.
+    /// Takes the mark of what was read at `now_ms`. `floor`: no home that was read had a higher one.
     pub fn of(key: &StorageKey, object: &Object, now_ms: u64, floor: Hlc) -> Mark {
         Mark { live: live(key, object, now_ms), seen: object.context.clone(), floor }
     }

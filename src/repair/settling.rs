@@ -200,6 +200,8 @@ impl Driver {
             Wanted::Draw | Wanted::Nothing => {}
         }
         let report = machine.report(replica.floor());
+        // Before anybody hears of it, and forgets something by it.
+        replica.raise_floor_max(machine.mark_max());
         drop(machine);
         if report.word > word {
             self.earned = Instant::now();

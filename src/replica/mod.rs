@@ -110,6 +110,7 @@ pub struct Replica {
     siblings_max: AtomicU32,
     filling: Filling,
     floor: AtomicU64,
+    floor_max: AtomicU64,
     floors_unknown: AtomicBool,
     counts: Counts,
     hints: Hints,
@@ -147,6 +148,7 @@ impl Replica {
             siblings_max: AtomicU32::new(siblings_max),
             filling: Filling::default(),
             floor: AtomicU64::new(0),
+            floor_max: AtomicU64::new(0),
             floors_unknown: AtomicBool::new(false),
             counts: Counts::default(),
             hints: Hints::default(),
@@ -183,6 +185,16 @@ impl Replica {
     /// A higher mark has been written down.
     pub fn raise_floor(&self, floor: Hlc) {
         self.floor.fetch_max(floor.0, Ordering::AcqRel);
+    }
+
+    /// No floor of any home was higher when a copy was read there that has come here by now.
+    pub fn floor_max(&self) -> Hlc {
+        Hlc(self.floor_max.load(Ordering::Acquire)).max(self.floor())
+    }
+
+    /// No floor of any home is higher ([`crate::settling::Settling::mark_max`]).
+    pub fn raise_floor_max(&self, floor: Hlc) {
+        self.floor_max.fetch_max(floor.0, Ordering::AcqRel);
     }
 
     /// Copies were lost, and with them perhaps what covered older ones: only copies of complete homes are taken in until

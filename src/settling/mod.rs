@@ -261,6 +261,12 @@ impl Settling {
         self.others.iter().filter_map(|node| self.reports.get(node)).map(|report| report.floor)
     }
 
+    /// No member has computed a higher mark, heard of or not: this one's own word holds all of them down. Only after a
+    /// restart one may have, for as long as words of the life before are under way.
+    pub fn mark_max(&self) -> Hlc {
+        self.word.max(self.mark().0)
+    }
+
     /// The mark, no lower than what others have computed; and whose word is the least.
     pub fn mark(&self) -> (Hlc, NodeTag) {
         let word = |node: &NodeTag| self.reports.get(node).map_or(Hlc(0), |report| report.word);

@@ -312,6 +312,9 @@ impl Village {
     fn check(&self) {
         for (at, machine) in self.machines.iter().enumerate() {
             let mark = machine.mark().0;
+            for other in (0..3).filter(|other| self.lives[*other] == 1) {
+                assert!(mark <= self.machines[other].mark_max(), "{at} is ahead of what {other} takes for possible");
+            }
             for stamp in self.written.iter().filter(|stamp| Hlc(**stamp / 10 * 10) <= mark) {
                 // Lost by all who had it before it was fsynced anywhere: then nobody has it.
                 let somewhere = self.has.iter().any(|has| has.contains(stamp));
