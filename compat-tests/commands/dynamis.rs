@@ -42,8 +42,10 @@ pub const ROWS: &[Row] = &[
     ("GET d", "nil"),
     ("DYN.SET d two EX 100", "\"…"),
     ("TTL d", "(:99..100)"),
-    ("DYN.SET d three W 1 PXAT 4102444800123", "\"…"),
+    ("DYN.SET d three PXAT 4102444800123", "\"…"),
     ("PEXPIRETIME d", ":4102444800123"),
+    // R + W is not above N: nothing is said of a read behind it.
+    ("DYN.SET d four W 1", "\"…"),
     ("SET d plain", "+OK"),
     ("GET d", "\"plain\""),
     ("DYN.QUORUM R 3", "+OK"),
