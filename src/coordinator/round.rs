@@ -13,7 +13,7 @@ use crate::key::StorageKey;
 use crate::membership::view::View;
 use crate::message::data::read_answers;
 use crate::message::forward;
-use crate::message::operation::{Failure, Operation, Outcome};
+use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::peer::link::CallError;
 use crate::quorum::get::HEDGES_MAX;
@@ -63,6 +63,19 @@ struct State {
     operations: usize,
     undecided: usize,
     waiter: Option<oneshot::Sender<()>>,
+}
+
+/// What a batch of nothing but reads comes to that all need only this node's own copies: there is nothing to run. None: some
+/// need others, or are no reads.
+pub fn shown_here(coordinator: &Arc<Coordinator>, operations: &[Operation]) -> Option<Vec<Outcome>> {
+    if !operations.iter().all(|operation| matches!(operation.act, Act::Get)) {
+        return None;
+    }
+    let view = coordinator.view();
+    let desk = Desk { coordinator, view: &view };
+    let shown: Vec<Outcome> = operations.iter().map(|operation| desk.shown_here(operation)).collect::<Option<_>>()?;
+    coordinator.stats.gets.fetch_add(shown.len() as u64, Ordering::Relaxed);
+    Some(shown)
 }
 
 impl Round {

@@ -5,6 +5,7 @@
 
 use super::Coordinator;
 use super::lookup::Lookup;
+use super::place::{homes, policy};
 use crate::causality::{Context, Dot, Hlc, NodeTag};
 use crate::key::StorageKey;
 use crate::membership::view::View;
@@ -13,7 +14,7 @@ use crate::message::operation::{Act, Failure, Operation, Outcome};
 use crate::object::Object;
 use crate::object::counter::Entry;
 use crate::peer::link::CallError;
-use crate::quorum::{Verdict, put};
+use crate::quorum::{Verdict, get, put};
 use crate::replica::count_up::Reading;
 use crate::replica::write::Stored;
 use crate::storage::error::StorageError;
@@ -35,6 +36,17 @@ impl Desk<'_> {
     /// The tag of a node of the view.
     pub fn tag(&self, node: u16) -> NodeTag {
         self.view.nodes[usize::from(node)].tag
+    }
+
+    /// What a read comes to that needs only this node's own copy, if it can be read. None: others are needed for it.
+    pub fn shown_here(&self, operation: &Operation) -> Option<Outcome> {
+        let Operation { key, act: Act::Get, .. } = operation else { return None };
+        let (policy, me) = (policy(self.view, operation), self.view.me as u16);
+        if !get::needs_only(me, homes(self.view, key, policy.n), policy.r) {
+            return None;
+        }
+        let object = self.coordinator.replica.read_as_home(key).ok()?;
+        Some(Outcome::Got(self.shown(object)))
     }
 
     /// What a read found, counted if that is several values.
@@ -412,7 +424,7 @@ impl Slot {
     pub fn decide(&mut self, desk: &Desk<'_>, sending: &mut Sending) {
         let outcome = match &mut self.run {
             Run::Put { machine, stored, own_error } => {
-                let outcome = written(machine, stored.as_ref(), own_error.as_deref()).filter(|_| !self.decided);
+                let outcome = if self.decided { None } else { written(machine, stored.as_mut(), own_error.as_deref()) };
                 if matches!(outcome, Some(Outcome::Failed(_))) {
                     desk.coordinator.stats.quorums_missed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -436,12 +448,12 @@ fn own_failed(machine: &mut put::Put, me: u16, error: &StorageError) -> put::Sen
 }
 
 /// How a write ended, if it has.
-fn written(machine: &put::Put, stored: Option<&Stored>, own_error: Option<&str>) -> Option<Outcome> {
+fn written(machine: &put::Put, stored: Option<&mut Stored>, own_error: Option<&str>) -> Option<Outcome> {
     Some(match (machine.verdict(), stored) {
         (Verdict::Pending, _) => return None,
-        (Verdict::Won, Some(stored)) => match &stored.counted {
-            Some(counted) => Outcome::Counted(counted.clone()),
-            None => Outcome::Written(stored.context.clone()),
+        (Verdict::Won, Some(stored)) => match stored.counted.take() {
+            Some(counted) => Outcome::Counted(counted),
+            None => Outcome::Written(std::mem::take(&mut stored.context)),
         },
         _ => Outcome::Failed(put_failure(machine, own_error)),
     })

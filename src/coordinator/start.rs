@@ -67,6 +67,10 @@ impl<'a> Starting<'a> {
 
     /// Starts one operation.
     pub fn begin(&mut self, at: u32, operation: Operation, forwarding: Forwarding, avoid: &[u16]) -> Slot {
+        if let Some(outcome) = self.desk.shown_here(&operation) {
+            self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
+            return Slot::over(operation.key, outcome);
+        }
         let policy = policy(self.desk.view, &operation);
         let replica = &self.desk.coordinator.replica;
         let unable = replica.is_filling() || (!matches!(operation.act, Act::Get) && !replica.is_writable());
@@ -145,11 +149,6 @@ impl<'a> Starting<'a> {
     ) -> Slot {
         self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
         let me = self.desk.view.me as u16;
-        let shows = matches!(purpose, Purpose::Show) && get::needs_only(me, &candidates, policy.r);
-        let mut read = shows.then(|| self.desk.coordinator.replica.read_as_home(&key));
-        if let Some(Ok(object)) = read {
-            return Slot::over(key, Outcome::Got(self.desk.shown(object)));
-        }
         let wanted = get::Wanted {
             n: policy.n,
             r: policy.r,
@@ -168,7 +167,7 @@ impl<'a> Starting<'a> {
         let mut own = Digest::default();
         if asks.first() == Some(&me) {
             asks.remove(0);
-            match read.take().unwrap_or_else(|| self.desk.coordinator.replica.read_as_home(&key)) {
+            match self.desk.coordinator.replica.read_as_home(&key) {
                 Ok(object) => {
                     // Only other replicas are told what is here.
                     if policy.r > 1 {

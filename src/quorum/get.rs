@@ -51,9 +51,9 @@ pub fn quickest_first(candidates: &mut Candidates, me: u16, typical_us: impl Fn(
     homes.sort_by_key(|home| rank(typical_us(home.node), quickest_us));
 }
 
-/// Whether the copy that `me` holds as a home is all a read needs: then there is nothing to count.
-pub fn needs_only(me: u16, candidates: &[Candidate], r: u8) -> bool {
-    r <= 1 && candidates.iter().any(|candidate| candidate.node == me && candidate.home)
+/// Whether the copy that `me` holds, if it is one of the `homes`, is all a read needs: then there is nothing to count.
+pub fn needs_only(me: u16, mut homes: impl Iterator<Item = u16>, r: u8) -> bool {
+    r <= 1 && homes.any(|home| home == me)
 }
 
 /// One read being counted.
@@ -323,6 +323,8 @@ mod tests {
 
     #[test]
     fn a_read_that_needs_only_this_home_is_won_by_its_copy_alone() {
+        let homes =
+            |spec| candidates(spec).into_iter().filter(|candidate| candidate.home).map(|candidate| candidate.node);
         for (me, spec, r) in [(0, "HHHF", 1), (2, "HhH", 1), (1, "HH", 2), (3, "HHHF", 1), (3, "hhhF", 1), (0, "H", 1)]
         {
             let (mut get, asks) = Get::start(me, candidates(spec), wanted(r, true)).unwrap();
@@ -331,7 +333,7 @@ mod tests {
                 get.answered(&key(), me, Digest(0), Some(own.clone()));
             }
             let alone = get.verdict() == Verdict::Won && get.home_answered();
-            assert_eq!(needs_only(me, &candidates(spec), r), alone, "{me} of {spec}, R={r}");
+            assert_eq!(needs_only(me, homes(spec), r), alone, "{me} of {spec}, R={r}");
             if alone {
                 assert_eq!((asks.as_slice(), get.merged()), (&[me][..], &own));
                 assert!(get.stale(&key()).is_empty() && !get.can_hedge());

@@ -22,11 +22,11 @@ use std::sync::atomic::Ordering;
 pub struct Stored {
     /// The object's bytes as they are here now.
     pub object: Bytes,
-    /// Its context: covers the write and all that was seen here.
+    /// Its context: covers the write and all that was seen here. For the outcome, which takes it.
     pub context: Context,
     /// What the copy bears where it is sent: the floor of this node from before the write, if it is a complete home.
     pub floor: Hlc,
-    /// What was counted, if the write is an increment.
+    /// What was counted, if the write is an increment. For the outcome as well.
     pub counted: Option<Box<Counted>>,
 }
 
@@ -181,11 +181,11 @@ impl Replica {
             let before = self.flushes.bury_keeping(key.database(), &mut record.object);
             match change(self, &record) {
                 Err(refused) => (Err(refused), None),
-                Ok(None) => (Ok(stored(&record.encode(), &record)), None),
+                Ok(None) => (Ok(stored(&record.encode(), record)), None),
                 Ok(Some(new)) => {
                     self.note_change(key, before.as_ref().unwrap_or(&record.object), &new.object);
                     let keyed = keyed(key, &new);
-                    (Ok(stored(&keyed.record(), &new)), Some(keyed))
+                    (Ok(stored(&keyed.record(), new)), Some(keyed))
                 }
             }
         });
@@ -305,8 +305,8 @@ pub(super) fn keyed(key: &StorageKey, record: &Record) -> Keyed {
     Keyed::new(record.encode_behind(key), key.len())
 }
 
-fn stored(bytes: &Bytes, record: &Record) -> Stored {
-    Stored { object: object_bytes(bytes), context: record.object.context.clone(), floor: Hlc(0), counted: None }
+fn stored(bytes: &Bytes, record: Record) -> Stored {
+    Stored { object: object_bytes(bytes), context: record.object.context, floor: Hlc(0), counted: None }
 }
 
 /// What a client names, a context or an id, does not make an object's context longer than a client's context may be.
