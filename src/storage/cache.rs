@@ -1,9 +1,10 @@
 //! Records that were read or written lately, in front of the engine: a read-merge-write reads each record first.
 //!
 //! # Invariant
-//! What is cached is what the engine holds, or an entry of the overlay hides it. The committer caches what it has written
-//! before it takes the overlay's entry away; a reader caches what it has read from the engine only if nobody has changed
-//! a key of the stripe meanwhile ([`Overlay::unchanged`](super::overlay::Overlay::unchanged)).
+//! What is cached is what the engine holds, or an entry of the overlay hides it. Whoever changes a record caches it just
+//! before the overlay gets its entry, all under the stripe's lock, and while old and new are at hand; the committer forgets
+//! what it could not write before it takes the entry away; a reader caches what it has read from the engine only if nobody
+//! has changed a key of the stripe meanwhile ([`Overlay::unchanged`](super::overlay::Overlay::unchanged)).
 
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -37,7 +38,7 @@ impl RecordCache {
         self.0.as_ref()?.get(key)
     }
 
-    /// Caches what the engine holds; none forgets the key.
+    /// Caches a record; none forgets the key.
     pub(super) fn put(&self, key: &Bytes, record: Option<&Bytes>) {
         let Some(cache) = &self.0 else { return };
         match record {

@@ -84,8 +84,8 @@ impl Committer {
             core.counters.losses.fetch_add(1, Ordering::Release);
         }
         for (write, slip) in self.writes.iter().zip(&self.slips) {
-            if result.is_ok() {
-                core.cache.put(&write.key, write.value.as_ref());
+            if result.is_err() {
+                core.cache.put(&write.key, None);
             }
             core.overlay.remove(&write.key, *slip);
         }

@@ -86,10 +86,12 @@ impl Changing<'_> {
         self.stripe.slips.lock().look(self.hash, key)
     }
 
-    /// Pins a new value. Gives the key as it goes with the batch.
-    pub(super) fn put(self, key: Bytes, value: Option<Bytes>) -> Key {
+    /// Pins a new value, after `first` was told of it: whoever finds no entry has looked before that, or comes when the entry
+    /// is gone. Gives the key as it goes with the batch.
+    pub(super) fn put(self, key: Bytes, value: Option<Bytes>, first: impl FnOnce(&Bytes, Option<&Bytes>)) -> Key {
         let key = self.key(key);
         let mut slips = self.stripe.slips.lock();
+        first(&key.bytes, value.as_ref());
         slips.last_version += 1;
         let version = slips.last_version;
         if let Some(entry) = slips.entries.find_mut(key.hash, |entry| entry.key.bytes == key.bytes) {
@@ -197,7 +199,7 @@ mod tests {
     fn a_newer_version_outlives_the_commit_of_an_older_one() {
         let overlay = Overlay::new();
         let value = |text: &'static str| Some(Bytes::from(text));
-        let put = |text| overlay.lock(b"k").put("k".into(), value(text));
+        let put = |text| overlay.lock(b"k").put("k".into(), value(text), |_, _| ());
         let key = put("old");
         let taken = overlay.take(&key, Place { group: 1, index: 3 }).unwrap();
         assert_eq!((taken.index, taken.value), (3, value("old")));

@@ -162,7 +162,8 @@ impl Store {
         };
         let bytes = value.as_ref().map_or(0, Bytes::len);
         core.largest.note(bytes);
-        batch.parts.touch(changing.put(key, value), bytes);
+        let pinned = changing.put(key, value, |key, value| core.cache.put(key, value));
+        batch.parts.touch(pinned, bytes);
         Ok(answer)
     }
 
