@@ -78,6 +78,7 @@ enum Ended {
 pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, stop: watch::Receiver<bool>) {
     let (id, address) = (session.client.id, session.client.address.clone());
     let mut connection = Connection {
+        session,
         stream,
         gate: Gate::new(limits(&server.config.load())),
         input: BytesMut::new(),
@@ -86,7 +87,6 @@ pub async fn serve(stream: TcpStream, session: Session, server: Arc<Server>, sto
         request_bytes: 0,
         pace: Pace::default(),
         taken: 0,
-        session,
         server,
         stop,
     };
@@ -110,6 +110,8 @@ fn limits(config: &Config) -> Limits {
 }
 
 struct Connection {
+    /// Dropped before the stream: who sees that the connection has ended does not find it in the register any more.
+    session: Session,
     stream: TcpStream,
     gate: Gate,
     input: BytesMut,
@@ -120,7 +122,6 @@ struct Connection {
     pace: Pace,
     /// What of the output others left for the client, by its weight.
     taken: usize,
-    session: Session,
     server: Arc<Server>,
     stop: watch::Receiver<bool>,
 }
