@@ -67,11 +67,17 @@ impl AckLog {
 
     /// Remembers a round that wrote something.
     pub(super) fn note(&self, round: Arc<Round>) {
-        if round.acknowledged().0.is_some() {
-            let mut log = self.log.lock();
-            log.open.push_back(round);
-            log.prune();
+        let (acknowledged, settled) = round.acknowledged();
+        if acknowledged.is_none() {
+            return;
         }
+        let mut log = self.log.lock();
+        if settled {
+            log.fold(acknowledged);
+        } else {
+            log.open.push_back(round);
+        }
+        log.prune();
     }
 
     /// Waits until every write of this connection since the last call has been acknowledged by `replicas` replicas beside

@@ -73,7 +73,11 @@ pub fn shown_here(coordinator: &Arc<Coordinator>, operations: &[Operation]) -> O
     }
     let view = coordinator.view();
     let desk = Desk { coordinator, view: &view };
-    let shown: Vec<Outcome> = operations.iter().map(|operation| desk.shown_here(operation)).collect::<Option<_>>()?;
+    // Not collected: that would not know how many there are.
+    let mut shown = Vec::with_capacity(operations.len());
+    for operation in operations {
+        shown.push(desk.shown_here(operation)?);
+    }
     coordinator.stats.gets.fetch_add(shown.len() as u64, Ordering::Relaxed);
     Some(shown)
 }
@@ -173,9 +177,11 @@ impl Round {
     pub fn take(&self) -> Vec<Ended> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let last = |at: usize| state.slots[at].continued_at().map_or(at, |at| at as usize);
-        let last: Vec<usize> = (0..state.operations).map(last).collect();
-        last.into_iter().map(|at| state.slots[at].take()).collect()
+        let ended = |at: usize| {
+            let last = state.slots[at].continued_at().map_or(at, |at| at as usize);
+            state.slots[last].take()
+        };
+        (0..state.operations).map(ended).collect()
     }
 
     /// The fewest replicas, beside its coordinator, that acknowledged a write of this round (none: it wrote nothing), and
