@@ -45,7 +45,7 @@ impl Desk<'_> {
         if !get::needs_only(me, homes(self.view, key, policy.n), policy.r) {
             return None;
         }
-        let object = self.coordinator.replica.read_as_home(key).ok()?;
+        let object = self.coordinator.replica.glance_as_home(key)?;
         Some(Outcome::Got(self.shown(object)))
     }
 

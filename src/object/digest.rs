@@ -55,3 +55,51 @@ impl Object {
         Digest(xxh3_128(whole))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Actor, Dot, Hlc, NodeTag};
+    use crate::object::Sibling;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn actor(node: u64) -> Actor {
+        Actor { node: NodeTag(node), birth: Hlc(node + 1) }
+    }
+
+    /// Expiries, and how many increments each sibling has.
+    fn object(siblings: &[(Option<u64>, u8)]) -> Object {
+        let sibling = |(at, (expiry, increments)): (u64, &(Option<u64>, u8))| {
+            let dot = Dot { hlc: Hlc(100 + at), actor: actor(at) };
+            let mut sibling = Sibling::new(dot, NodeTag(at), Some(Bytes::from_static(b"v")), *expiry);
+            let increment = |of: u8| (actor(u64::from(of) + 7), Hlc(u64::from(of) + 9), -i64::from(of));
+            sibling.increments.extend((0..*increments).map(increment));
+            sibling
+        };
+        Object { siblings: (0..).zip(siblings).map(sibling).collect(), ..Object::default() }
+    }
+
+    proptest! {
+        /// Peers compare digests: what is hashed must stay what it is.
+        #[test]
+        fn all_words_of_all_siblings_and_then_the_key_are_hashed(
+            siblings in proptest::collection::vec((any::<Option<u64>>(), 0u8..4), 1..8),
+            key in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let (key, object) = (StorageKey::new(1, &key).unwrap(), object(&siblings));
+            let mut words = Vec::new();
+            for sibling in &object.siblings {
+                let Dot { hlc, actor } = sibling.dot;
+                words.extend([actor.node.0, actor.birth.0, hlc.0, sibling.expiry.0.0]);
+                words.extend([sibling.expiry.1.map_or(0, |at| at.wrapping_add(1)), sibling.increments.len() as u64]);
+                for (actor, hlc, sum) in &sibling.increments {
+                    words.extend([actor.node.0, actor.birth.0, hlc.0, *sum as u64]);
+                }
+            }
+            let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+            bytes.extend_from_slice(key.as_bytes());
+            prop_assert_eq!(object.digest(&key), Digest(xxh3_128(&bytes)));
+        }
+    }
+}

@@ -28,6 +28,11 @@ impl Replica {
         if self.is_filling() { Err(Refusal::Filling) } else { self.read(key) }
     }
 
+    /// The same for a look in passing; none: it must not be read, or cannot. Who goes on then reads it again, and hears why.
+    pub fn glance_as_home(&self, key: &StorageKey) -> Option<Object> {
+        if self.is_filling() { None } else { self.copy_of(key).ok() }
+    }
+
     /// Whether copies were lost on disk and are being taken from the other homes.
     pub fn is_filling(&self) -> bool {
         self.filling.found.load(Ordering::Acquire) != self.filling.made_good.load(Ordering::Acquire)

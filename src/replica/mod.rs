@@ -44,6 +44,7 @@ mod tests;
 
 use crate::background::Background;
 use crate::causality::{Hlc, NodeTag};
+use crate::codec::Damaged;
 use crate::key::StorageKey;
 use crate::merkle::tree::Run;
 use crate::message::data::Refusal;
@@ -164,9 +165,16 @@ impl Replica {
 
     /// What this node holds of a key, without what was flushed; an empty object when it holds nothing.
     pub fn read(&self, key: &StorageKey) -> Result<Object, Refusal> {
-        let bytes = self.store.get(key.as_bytes()).map_err(|error| refusal("reading a record failed", &error))?;
-        let Some(bytes) = bytes else { return Ok(Object::default()) };
-        let mut record = Record::decode(&bytes).map_err(|damage| self.note_damage(key, &damage))?;
+        self.copy_of(key).map_err(|trouble| match trouble {
+            Trouble::Store(error) => refusal("reading a record failed", &error),
+            Trouble::Record(damage) => self.note_damage(key, &damage),
+        })
+    }
+
+    /// As [`Replica::read`], but nobody is told what is wrong.
+    fn copy_of(&self, key: &StorageKey) -> Result<Object, Trouble> {
+        let Some(bytes) = self.store.get(key.as_bytes()).map_err(Trouble::Store)? else { return Ok(Object::default()) };
+        let mut record = Record::decode(&bytes).map_err(Trouble::Record)?;
         self.flushes.bury(key.database(), &mut record.object);
         Ok(record.object)
     }
@@ -265,13 +273,19 @@ impl Replica {
         self.siblings_max.store(limit, Ordering::Relaxed);
     }
 
-    fn note_damage(&self, key: &StorageKey, damage: &crate::codec::Damaged) -> Refusal {
+    fn note_damage(&self, key: &StorageKey, damage: &Damaged) -> Refusal {
         self.stats.damaged.fetch_add(1, Ordering::Relaxed);
         // When it was added up it may have been sound.
         self.trees.doubt(key.database(), Run::leaf_of(key.token()));
         tracing::error!(key = %key.user_key().escape_ascii(), %damage, "a record is damaged");
         Refusal::Damaged
     }
+}
+
+/// Why a copy cannot be read.
+enum Trouble {
+    Store(StorageError),
+    Record(Damaged),
 }
 
 /// What to answer when the store failed. What it says of every key as long as it lasts is not logged for each.

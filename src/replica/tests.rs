@@ -196,7 +196,9 @@ fn a_damaged_record_is_an_error_until_a_copy_replaces_it() {
         value: Some(Bytes::from_static(b"not a record")),
     };
     engine.commit(&[damaged], false).unwrap();
-    assert_eq!(replica.read(&key()), Err(Refusal::Damaged));
+    let noted = || replica.stats.damaged.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((replica.glance_as_home(&key()), noted()), (None, 0), "whoever goes on reads it again");
+    assert_eq!((replica.read(&key()), noted()), (Err(Refusal::Damaged), 1));
     assert_eq!(put(&replica, &value("b", Basis::Local)), Err(NotStored::Failed(Failure::Damaged)));
     let mut batch = Batch::new();
     replica.merge(&mut batch, &key(), whole.clone(), Hlc(0), Conflict::Siblings, None).unwrap();
@@ -267,6 +269,7 @@ fn a_replica_that_fills_up_answers_no_reads() {
     let read = Request::Read { key: key(), known: Digest(0) };
     assert_eq!(serve(&replica, vec![read]), [Answer::Refused(Refusal::Filling)]);
     put(&replica, &value("a", Basis::Local)).unwrap();
+    assert_eq!((replica.read_as_home(&key()), replica.glance_as_home(&key())), (Err(Refusal::Filling), None));
     let page = replica.page(&[], None).unwrap();
     assert_eq!((page.objects.len(), page.more), (1, false));
     assert!(replica.filled(1));

@@ -7,7 +7,10 @@ use super::engine::{Space, Write};
 use bytes::Bytes;
 
 /// So much is gathered before it is added to the checksum: many small pieces cost twice what a large one does.
-const GATHERED_BYTES_MAX: usize = 4096;
+const GATHERED_BYTES_MAX: usize = 1000;
+
+/// What goes before a write's key and value: its space, and how long these are.
+const HEAD_BYTES: usize = 7;
 
 /// The key in [`Space::Meta`] under which every synced commit leaves its number and checksum.
 pub const BATCH_KEY: Bytes = Bytes::from_static(b"batch");
@@ -36,10 +39,10 @@ impl BatchMark {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.checksum.to_be_bytes());
         hasher.update(&number.to_be_bytes());
-        let mut gathered = Vec::with_capacity(GATHERED_BYTES_MAX + 7);
+        let mut gathered = Vec::with_capacity(GATHERED_BYTES_MAX + HEAD_BYTES);
         for write in writes {
             let value_bytes = write.value.as_ref().map_or(u32::MAX, |value| value.len() as u32);
-            let mut head = [0; 7];
+            let mut head = [0; HEAD_BYTES];
             head[0] = write.space.index() as u8;
             head[1..3].copy_from_slice(&(write.key.len() as u16).to_be_bytes());
             head[3..].copy_from_slice(&value_bytes.to_be_bytes());
