@@ -19,6 +19,7 @@
 //! # What it refuses to do
 //! It knows no type of Dynamo, no version number, no file and no socket; it does not compress and does not guess.
 
+pub mod compact;
 pub mod integer;
 
 use bytes::Bytes;

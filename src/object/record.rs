@@ -12,6 +12,7 @@
 
 use super::Object;
 use crate::causality::Hlc;
+use crate::codec::compact::compact;
 use crate::codec::{self, Damaged, put_u8, put_u64};
 use bytes::Bytes;
 
@@ -40,7 +41,7 @@ impl Record {
         put_u8(&mut out, VERSION);
         put_u64(&mut out, self.birth.unwrap_or_default().0);
         self.object.encode(&mut out);
-        Bytes::from(codec::seal_from(out, head.len()))
+        compact(codec::seal_from(out, head.len()))
     }
 
     /// Reads a record. A damaged one is an error: never read as absent.
