@@ -121,6 +121,8 @@ impl Node {
         let peers = peer_settings(&config, &opened);
         let desk = Arc::new(Desk::default());
         let mut tasks = vec![renew_lease(replica.clone(), home.clone()), steer_background(replica.clone())];
+        #[cfg(not(feature = "simulation"))]
+        tasks.push(tokio::spawn(replica.store().attend()));
         for socket in nodes {
             tasks.push(tokio::spawn(listener::serve(socket, peers.clone(), desk.clone())));
         }

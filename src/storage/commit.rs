@@ -9,7 +9,7 @@
 //! - Every synced commit also writes [`BATCH_KEY`](super::mark::BATCH_KEY): its number and a running checksum. After a sync the same goes to the mark
 //!   beside the engine, so that an engine that forgot something is found out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ pub(super) struct Committer {
     recovery: Recovery,
 }
 
-/// What to tell the submitters, once all locks are released.
-pub(super) type Outcomes = Vec<(Done, Result<Committed, StorageError>)>;
+/// What to tell a submitter, once all locks are released.
+pub(super) type Outcome = (Done, Result<Committed, StorageError>);
 
 impl Committer {
     /// Goes on after batch `last`.
@@ -74,7 +74,7 @@ impl Committer {
     }
 
     /// Commits a group as one engine batch and says what to tell its submitters.
-    pub(super) fn commit(&mut self, core: &Core, group: &mut Vec<Submission>, outcomes: &mut Outcomes) {
+    pub(super) fn commit(&mut self, core: &Core, group: &mut Vec<Submission>, outcomes: &mut VecDeque<Outcome>) {
         self.gather(core, group);
         let sync = core.fsync() == Fsync::Always || group.iter().any(|submission| submission.sync);
         let failures = core.counters.failures.load(Ordering::Acquire);
@@ -111,7 +111,7 @@ impl Committer {
                 (Ok(()), None) if overtaken => Err(StorageError::Overtaken),
                 (Ok(()), None) => Ok(committed),
             };
-            outcomes.push((submission.done, verdict));
+            outcomes.push_back((submission.done, verdict));
         }
     }
 
@@ -328,6 +328,11 @@ impl Committer {
             Fsync::Always | Fsync::EverySec => Some(self.synced_at + SECOND),
             Fsync::No => None,
         }
+    }
+
+    /// Nothing is under way that a commit might have to wait for: pages that are being forced to disk, for instance.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.errand.is_none_or(|errand| errand.sync.is_none())
     }
 
     /// When [`Committer::upkeep`] must be called at the latest; none: not before the next commit, or the end of the errand.

@@ -1,5 +1,11 @@
 //! What the store, its commit thread and its batches share: the way from a submission to the engine.
+//!
+//! # Contract
+//! - One at a time takes submissions from the queue, commits all he took, and puts the outcomes among those to be told,
+//!   holding the committer all the while: so commits and outcomes keep the order of submission.
+//! - One at a time tells outcomes ([`Core::tell`]), holding nothing that a commit needs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -8,9 +14,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::attendant::Attendant;
 use super::batch::Parts;
 use super::cache::RecordCache;
-use super::commit::{Committer, Outcomes};
+use super::commit::{Committer, Outcome};
 use super::engine::{Engine, Space};
 use super::errand::{Errand, Errands, Manned, Returned};
 use super::error::StorageError;
@@ -44,11 +51,15 @@ pub(super) struct Core {
     free_bytes_min: AtomicU64,
     pub on_reopened: OnceLock<OnReopened>,
     pub queue: Queue,
+    pub attendant: Attendant,
     pub errands: Errands,
     pub room: Notify,
     pub settings: StoreSettings,
     fsync: AtomicU8,
-    committer: Mutex<Committer>,
+    pub committer: Mutex<Committer>,
+    outcomes: Mutex<VecDeque<Outcome>>,
+    /// Held by who tells; empty otherwise.
+    telling: Mutex<VecDeque<Outcome>>,
     clean_stop: AtomicBool,
     finished: AtomicBool,
 }
@@ -76,11 +87,14 @@ impl Core {
             free_bytes_min: AtomicU64::new(settings.free_bytes_min),
             on_reopened: OnceLock::new(),
             queue: Queue::default(),
+            attendant: Attendant::default(),
             errands: Errands::default(),
             room: Notify::new(),
             fsync: AtomicU8::new(settings.fsync as u8),
             settings,
             committer: Mutex::new(Committer::new(last)),
+            outcomes: Mutex::default(),
+            telling: Mutex::default(),
             clean_stop: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         };
@@ -144,19 +158,30 @@ impl Core {
     pub(super) fn submit(&self, parts: Parts, sync: bool, done: Done) {
         self.counters.queued_bytes.fetch_add(parts.bytes, Ordering::AcqRel);
         let submission = Submission { parts, sync, done };
-        let refused = if !self.settings.inline {
-            self.queue.push(submission)
-        } else if self.queue.is_closed() {
-            Some(submission)
+        let refused = if self.settings.inline {
+            self.submit_inline(submission)
+        } else if self.fsync() != Fsync::Always && submission.is_light() && self.attendant.is_there() {
+            self.submit_light(submission)
         } else {
-            self.commit(&mut vec![submission]);
-            None
+            self.queue.push(submission)
         };
         if let Some(refused) = refused {
             self.counters.queued_bytes.fetch_sub(refused.parts.bytes, Ordering::AcqRel);
             self.others.arrived(&refused.parts.others);
             (refused.done)(Err(StorageError::Stopped));
         }
+    }
+
+    fn submit_inline(&self, submission: Submission) -> Option<Submission> {
+        if self.queue.is_closed() {
+            return Some(submission);
+        }
+        let mut committer = self.committer.lock();
+        self.commit(&mut committer, &mut vec![submission]);
+        drop(committer);
+        self.tell();
+        self.committer.lock().write_mark(self);
+        None
     }
 
     /// The commit thread's life, and that of the one who runs its errands.
@@ -178,10 +203,14 @@ impl Core {
         let mut group = Vec::new();
         loop {
             let until = self.committer.lock().wake_at(self);
-            if !self.queue.take(&mut taken, until) {
+            self.queue.wait(until);
+            let mut committer = self.committer.lock();
+            if !self.queue.take(&mut taken) {
                 break;
             }
-            self.commit_all(&mut taken, &mut group);
+            self.commit_all(&mut committer, &mut taken, &mut group);
+            drop(committer);
+            self.tell();
             self.committer.lock().upkeep(self);
         }
         self.committer.lock().end_errand(self);
@@ -213,7 +242,8 @@ impl Core {
         struct Killed<'a>(&'a Core);
         impl Drop for Killed<'_> {
             fn drop(&mut self) {
-                drop(self.0.queue.take_waiting());
+                let mut waiting = Vec::new();
+                self.0.queue.take(&mut waiting);
             }
         }
         let _killed = Killed(&self);
@@ -227,38 +257,53 @@ impl Core {
     /// Commits what waits, on the caller's thread.
     #[cfg(feature = "simulation")]
     pub(super) fn commit_waiting(&self) {
-        self.commit_all(&mut self.queue.take_waiting(), &mut Vec::new());
+        let mut taken = Vec::new();
+        let mut committer = self.committer.lock();
+        self.queue.take(&mut taken);
+        self.commit_all(&mut committer, &mut taken, &mut Vec::new());
+        drop(committer);
+        self.tell();
     }
 
     /// Commits what was taken, in groups of bounded size; empties both.
-    fn commit_all(&self, taken: &mut Vec<Submission>, group: &mut Vec<Submission>) {
+    fn commit_all(&self, committer: &mut Committer, taken: &mut Vec<Submission>, group: &mut Vec<Submission>) {
         let mut bytes = 0;
         for submission in taken.drain(..) {
             bytes += submission.parts.bytes;
             group.push(submission);
             if bytes > GROUP_BYTES_MAX {
-                self.commit(group);
+                self.commit(committer, group);
+                // A group's submitters do not wait for the next one.
+                self.tell();
                 bytes = 0;
             }
         }
         if !group.is_empty() {
-            self.commit(group);
+            self.commit(committer, group);
         }
     }
 
-    /// Commits a group, then tells everyone in it; empties it.
-    fn commit(&self, group: &mut Vec<Submission>) {
-        let mut outcomes = Outcomes::with_capacity(group.len());
-        self.committer.lock().commit(self, group, &mut outcomes);
+    /// Commits a group and empties it; [`Core::tell`] must follow.
+    pub(super) fn commit(&self, committer: &mut Committer, group: &mut Vec<Submission>) {
+        committer.commit(self, group, &mut self.outcomes.lock());
         self.room.notify_waiters();
-        for (done, outcome) in outcomes {
-            // One caller's mistake must not end the thread that everyone depends on.
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(outcome))).is_err() {
-                tracing::error!("a completion panicked; the commit itself stands");
+    }
+
+    /// Tells everyone whose group is committed, in the order of submission. Whoever comes while somebody tells leaves it to
+    /// that one, who looks once more before he goes.
+    pub(super) fn tell(&self) {
+        while let Some(mut telling) = self.telling.try_lock() {
+            std::mem::swap(&mut *telling, &mut *self.outcomes.lock());
+            for (done, outcome) in telling.drain(..) {
+                // One caller's mistake must not end the thread that everyone depends on.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(outcome))).is_err() {
+                    tracing::error!("a completion panicked; the commit itself stands");
+                }
             }
-        }
-        if self.settings.inline {
-            self.committer.lock().write_mark(self);
+            drop(telling);
+            if self.outcomes.lock().is_empty() {
+                return;
+            }
         }
     }
 

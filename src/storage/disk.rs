@@ -200,6 +200,11 @@ impl Engine for DiskEngine {
         Ok(())
     }
 
+    fn is_at_leisure(&self) -> bool {
+        let has_room = self.log.try_lock().is_some_and(|log| log.bytes() < self.memtable_bytes);
+        has_room && !self.shelf.is_pacing()
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         let segments = self.log.lock().unsynced();
         self.force(&segments)?;

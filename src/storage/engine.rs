@@ -73,6 +73,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes all changes at once; with `sync`, durably.
     fn commit(&self, writes: &[Write], sync: bool) -> Result<(), StorageError>;
 
+    /// Whether a small commit without `sync` would take microseconds now, as far as the engine knows: it has to wait for
+    /// nothing and to put nothing away.
+    fn is_at_leisure(&self) -> bool {
+        true
+    }
+
     /// Makes everything committed so far durable. Commits go on meanwhile, as far as the engine can.
     fn sync(&self) -> Result<(), StorageError>;
 

@@ -5,11 +5,13 @@
 //! into the ledger in one go, and only then tells those who wait that it is in the book. Nobody at the counter ever
 //! waits for the ledger to be turned over.
 //!
-//! The board is the *overlay*, the book-keeper the *commit thread*, the ledger the *engine*.
+//! The board is the *overlay*, the book-keeper the *commit thread*, the ledger the *engine*. When the ledger lies open and
+//! little hangs on the board, an *attendant* at the counter does the book-keeper's work.
 //!
 //! # The parts
 //! - [`engine`]: what an engine must do; [`disk`] keeps it on disk, with fjall's tables, [`memory`] in memory (tests, simulation, caches).
-//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `errand`, `commit`.
+//! - [`store`]: reading, read-merge-write of a key, and group commit; built from [`batch`], `overlay`, `cache`, `queue`, `errand`, `commit`,
+//!   `attendant`.
 //! - [`reopen`], [`recovery`]: after a disk error the engine is opened again in place, and looked through.
 //! - [`home`]: the data directory: lock, identity, lease, marks, other modules' sealed files; built on [`files`], `slots`.
 //! - [`open`](mod@open): puts them together and says in what condition the directory was found.
@@ -42,6 +44,7 @@ mod overlay;
 mod queue;
 mod errand;
 mod commit;
+mod attendant;
 pub mod reopen;
 pub mod recovery;
 pub mod stats;
@@ -49,6 +52,8 @@ mod core;
 pub mod store;
 pub mod open;
 
+#[cfg(test)]
+mod attendant_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]

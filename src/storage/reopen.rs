@@ -76,6 +76,10 @@ impl Engine for Reopenable {
         self.with(|engine| engine.commit(writes, sync))
     }
 
+    fn is_at_leisure(&self) -> bool {
+        self.with(|engine| Ok(engine.is_at_leisure())).unwrap_or_default()
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         self.with(|engine| engine.sync())
     }

@@ -1,13 +1,14 @@
-//! The store: reading and changing records, with one thread that commits.
+//! The store: reading and changing records, with a thread that commits, and perhaps a task.
 //!
 //! See [`storage`](super) for the picture. A change happens on the caller's thread, under the key's lock, and is visible
-//! at once; the commit thread writes it down with everybody else's and then says so. Callers never wait for the disk,
-//! except where a read misses.
+//! at once; the commit thread writes it down with everybody else's and then says so, or, where that takes no time, a task of
+//! the caller's runtime ([`Store::attend`]). Callers never wait for the disk, except where a read misses.
 //!
 //! # Contract
 //! - [`edit`](Store::edit) is atomic per key. The closure runs under a lock: it must not call the store, nor block.
-//! - A `done` closure runs on the commit thread once its whole group is committed, in the order of submission: it must
-//!   be cheap and must not wait for the store. With [`StoreSettings::inline`] it runs inside `submit`.
+//! - A `done` closure runs once its whole group is committed, in the order of submission, one at a time, on the thread of
+//!   whoever commits: it must be cheap and must not wait for the store. With [`StoreSettings::inline`] it runs inside
+//!   `submit`.
 //! - Readers may see what is not committed, as they may see another replica's write that missed its quorum.
 //! - Submit only after [`flushed`](Store::flushed) has been awaited now and then: that is what bounds the queue.
 //! - When the disk has less space than the floor, edits are refused until there is more; reads, commits and edits of a batch
@@ -165,6 +166,12 @@ impl Store {
         let pinned = changing.put(key, value, |key, value| core.cache.put(key, value));
         batch.parts.touch(pinned, bytes);
         Ok(answer)
+    }
+
+    /// The life of the attendant, who commits on the caller's runtime what takes no time; see `attendant`. It ends when it is
+    /// dropped, and another may follow. One at a time.
+    pub fn attend(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.core.clone().attend()
     }
 
     /// How many groups could not be committed in this life. Whoever reads a record that such a group would have changed

@@ -11,7 +11,7 @@ use super::batch::{Batch, Edit, Keyed};
 use super::engine::Space;
 use super::memory::MemoryEngine;
 use super::store::{Fsync, Store};
-use super::store_tests::{heard, store, submit};
+use super::store_tests::{attended, heard, store, submit};
 
 /// A batch that is being made, and its notes for the model.
 type Open = (Batch, Vec<(u8, Option<u8>)>);
@@ -59,9 +59,10 @@ fn set(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: u8, value: Option<u8>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_store_is_a_map(steps in steps(), inline: bool) {
+    fn the_store_is_a_map(steps in steps(), inline: bool, with_attendant: bool) {
         let engine = Arc::new(MemoryEngine::with_crashes());
         let store = store(engine.clone(), Fsync::No, inline);
+        let _attendant = with_attendant.then(|| attended(&store));
         let (mut objects, mut hints) = (BTreeMap::new(), BTreeMap::new());
         let mut batches: [Open; 3] = Default::default();
         let one = |byte: u8| Bytes::from(vec![byte]);

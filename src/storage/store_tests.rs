@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -19,27 +20,32 @@ use super::memory::MemoryEngine;
 use super::store::{Committed, Fsync, Store, StoreSettings};
 
 /// A memory engine whose commits wait while the gate is shut, so that tests decide what falls into one group.
-struct GatedEngine {
+pub(super) struct GatedEngine {
     memory: MemoryEngine,
     shut: Mutex<bool>,
     opened: Condvar,
     commits: Mutex<Vec<Vec<Write>>>,
+    /// The name of the thread of each commit.
+    pub(super) threads: Mutex<Vec<String>>,
+    pub(super) at_leisure: AtomicBool,
     /// Locked by a test, it holds up syncs.
-    syncing: Mutex<()>,
+    pub(super) syncing: Mutex<()>,
 }
 
 impl GatedEngine {
-    fn new() -> Arc<GatedEngine> {
+    pub(super) fn new() -> Arc<GatedEngine> {
         Arc::new(GatedEngine {
             memory: MemoryEngine::with_crashes(),
             shut: Mutex::new(false),
             opened: Condvar::new(),
             commits: Mutex::default(),
+            threads: Mutex::default(),
+            at_leisure: AtomicBool::new(true),
             syncing: Mutex::default(),
         })
     }
 
-    fn shut(&self, shut: bool) {
+    pub(super) fn shut(&self, shut: bool) {
         *self.shut.lock() = shut;
         self.opened.notify_all();
     }
@@ -52,11 +58,16 @@ impl Engine for GatedEngine {
 
     fn commit(&self, writes: &[Write], sync: bool) -> Result<(), StorageError> {
         self.commits.lock().push(writes.to_vec());
+        self.threads.lock().push(std::thread::current().name().unwrap_or_default().to_owned());
         let mut shut = self.shut.lock();
         while *shut {
             self.opened.wait(&mut shut);
         }
         self.memory.commit(writes, sync)
+    }
+
+    fn is_at_leisure(&self) -> bool {
+        self.at_leisure.load(Ordering::Relaxed)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
@@ -78,7 +89,7 @@ pub(super) fn store(engine: Arc<dyn Engine>, fsync: Fsync, inline: bool) -> Stor
     Store::new(engine, settings, None, BatchMark::default()).unwrap()
 }
 
-fn put(store: &Store, batch: &mut Batch, key: &'static str, value: &'static str) {
+pub(super) fn put(store: &Store, batch: &mut Batch, key: &'static str, value: &'static str) {
     store.update(batch, key.as_bytes(), |_| ((), Some(Keyed::copied(key, value)))).unwrap();
 }
 
@@ -311,12 +322,26 @@ fn a_panic_in_a_completion_does_not_end_the_thread_and_a_bad_key_fails_only_its_
     assert_eq!(edited, Err(StorageError::KeyLength { bytes: 0 }));
 }
 
+/// An attendant with a runtime of its own, until it is dropped.
+pub(super) fn attended(store: &Store) -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).thread_name("runtime").enable_time().build().unwrap();
+    runtime.spawn(store.attend());
+    runtime
+}
+
 #[test]
 fn threads_that_count_up_the_same_keys_lose_nothing() {
+    count_up(false);
+    count_up(true);
+}
+
+fn count_up(with_attendant: bool) {
     const THREADS: u64 = 4;
     const ROUNDS: u64 = 300;
     let engine = Arc::new(MemoryEngine::with_crashes());
     let store = store(engine.clone(), Fsync::EverySec, false);
+    let _attendant = with_attendant.then(|| attended(&store));
     let number = |bytes: &Bytes| u64::from_be_bytes(bytes[..].try_into().unwrap());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::log::{self, Unsynced};
-use super::pace::Pace;
+use super::pace::{PACED_FROM, Pace};
 use super::spares::Spares;
 use super::table::{Key, Part, Table};
 use super::{FULL_TABLES_MAX, LoggedTable};
@@ -154,6 +154,11 @@ impl Shelf {
         if !pause.is_zero() {
             std::thread::sleep(pause);
         }
+    }
+
+    /// So many full tables wait that commits may have to pause.
+    pub(super) fn is_pacing(&self) -> bool {
+        self.memory.read().full.len() >= PACED_FROM
     }
 
     /// Has segments closed, here and soon.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 /// With so many full tables commits begin to pause.
-const PACED_FROM: usize = 2;
+pub(super) const PACED_FROM: usize = 2;
 
 /// How much may come, in percent of what goes out, with [`PACED_FROM`] full tables and more.
 const PERCENT: [u64; 3] = [100, 60, 30];
