@@ -45,7 +45,7 @@ use table::Table;
 const MIB: u64 = 1 << 20;
 
 /// How many full tables may wait to be written out.
-const FULL_TABLES_MAX: usize = 4;
+const FULL_TABLES_MAX: usize = 3;
 
 /// The key in [`Space::Meta`] under which fjall's tables say up to which record of the log they go.
 const FLUSHED_KEY: Bytes = Bytes::from_static(b"flushed");
@@ -55,7 +55,7 @@ const FLUSHED_KEY: Bytes = Bytes::from_static(b"flushed");
 pub struct DiskSettings {
     /// Bytes for cached blocks.
     pub cache_bytes: u64,
-    /// Bytes of log after which a table in memory is written out. Up to five of them are in memory.
+    /// Bytes of log after which a table in memory is written out. Up to four of them are in memory.
     pub memtable_bytes: u64,
     /// Threads that compact. At least one.
     pub worker_threads: usize,
@@ -63,7 +63,7 @@ pub struct DiskSettings {
 
 impl Default for DiskSettings {
     fn default() -> DiskSettings {
-        DiskSettings { cache_bytes: 64 * MIB, memtable_bytes: 16 * MIB, worker_threads: 1 }
+        DiskSettings { cache_bytes: 64 * MIB, memtable_bytes: 32 * MIB, worker_threads: 1 }
     }
 }
 

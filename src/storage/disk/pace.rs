@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const PACED_FROM: usize = 2;
 
 /// How much may come, in percent of what goes out, with [`PACED_FROM`] full tables and more.
-const PERCENT: [u64; 3] = [100, 60, 30];
+const PERCENT: [u64; 2] = [100, 40];
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -64,6 +64,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::disk::FULL_TABLES_MAX;
 
     const MIB: u64 = 1 << 20;
     const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -129,7 +130,7 @@ mod tests {
                 }
                 (filling, full) = (0, full + 1);
             }
-            assert!(full < 4, "at {now:?}");
+            assert!(full < FULL_TABLES_MAX, "at {now:?}");
         }
         assert!(worst < MS(12), "{worst:?}");
         let mib_per_s = 10_000_000 / now.as_millis();

@@ -218,7 +218,7 @@ fn what_an_older_release_left_in_fjalls_own_journal_is_read() {
 fn nodes_tables_differ_by_a_quarter_at_most() {
     let sizes: std::collections::BTreeSet<u64> =
         (0..=255).map(|node| DiskSettings::default().staggered(node).memtable_bytes).collect();
-    assert_eq!((sizes.first(), sizes.last(), sizes.len()), (Some(&(12 * MIB)), Some(&(20 * MIB)), 33));
+    assert_eq!((sizes.first(), sizes.last(), sizes.len()), (Some(&(24 * MIB)), Some(&(40 * MIB)), 33));
 }
 
 #[test]
