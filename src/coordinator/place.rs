@@ -59,8 +59,9 @@ pub fn place(view: &View, key: &StorageKey, n: u8, forwarding: Forwarding, avoid
     if (!home || unable) && forwarding == Forwarding::Once {
         let others = || preference.iter().take(homes).filter(|node| **node != me && reachable(**node));
         let quickest_us = others().map(|node| typical_us(view, *node)).min().unwrap_or_default();
-        // Among equals the first.
-        if let Some(node) = others().min_by_key(|node| rank(typical_us(view, **node), quickest_us)) {
+        // What is handed to one that is about to stop may be cut off. Among equals the first.
+        let rank = |node: u16| (view.nodes[usize::from(node)].is_leaving(), rank(typical_us(view, node), quickest_us));
+        if let Some(node) = others().min_by_key(|node| rank(**node)) {
             return Place::At(*node);
         }
     }
@@ -77,4 +78,34 @@ pub fn candidates(view: &View, partition: Partition, n: u8, reachable: impl Fn(u
         candidates.push(Candidate { node: me, home: false, reachable: true });
     }
     candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_forwarded_to_a_home_that_is_about_to_stop_while_there_is_another() {
+        let view = View::five();
+        let mut forwarded = 0;
+        for at in 0..50u8 {
+            let key = StorageKey::new(0, &[at]).unwrap();
+            let homes: Vec<u16> = homes(&view, &key, 3).collect();
+            if homes.contains(&(view.me as u16)) {
+                continue;
+            }
+            forwarded += 1;
+            let view = View::five();
+            let placed = || place(&view, &key, 3, Forwarding::Once, &[], false);
+            let leave = |home: u16| view.nodes[usize::from(home)].health.leaves(1);
+            assert_eq!(placed(), Place::At(homes[0]));
+            leave(homes[0]);
+            assert_eq!(placed(), Place::At(homes[1]));
+            leave(homes[2]);
+            assert_eq!(placed(), Place::At(homes[1]));
+            leave(homes[1]);
+            assert_eq!(placed(), Place::At(homes[0]), "better than none");
+        }
+        assert!(forwarded > 5);
+    }
 }

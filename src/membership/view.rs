@@ -74,9 +74,14 @@ impl Node {
         self.link.is_none() || self.health.is_reachable()
     }
 
+    /// Whether it has said that it is about to stop.
+    pub fn is_leaving(&self) -> bool {
+        self.health.has_left(self.life)
+    }
+
     /// Whether cluster clients are to be sent to it.
     pub fn is_in_service(&self) -> bool {
-        self.is_reachable() && !self.health.is_suspected() && !self.health.has_left(self.life)
+        self.is_reachable() && !self.health.is_suspected() && !self.is_leaving()
     }
 
     /// The port where cluster clients find it.
@@ -191,5 +196,42 @@ fn node(member: &Member, way: Option<(Arc<Link>, Arc<Health>)>) -> Node {
         weight: member.weight,
         link,
         health,
+    }
+}
+
+#[cfg(test)]
+impl View {
+    /// Five members, N=3, seen from the first; no links, so that all can be reached.
+    pub(crate) fn five() -> View {
+        use crate::ring::RingMember;
+        let ids: Vec<NodeId> = (1..=5).map(|n| NodeId([n; 20])).collect();
+        let member = |id: &NodeId| RingMember { id: *id, zone: String::new(), weight: 1, joined: 1, left: None };
+        let members: Vec<RingMember> = ids.iter().map(member).collect();
+        let node = |id: NodeId| Node {
+            id,
+            life: 1,
+            tag: id.tag(),
+            host: String::new(),
+            port: 0,
+            cluster_port: 0,
+            announced: Announced::default(),
+            zone: String::new(),
+            weight: 1,
+            link: None,
+            health: Arc::new(Health::default()),
+        };
+        let policies = [Policy { n: 3, ..Policy::default() }; 16];
+        View {
+            me: 0,
+            nodes: ids.into_iter().map(node).collect(),
+            ring: Arc::new(Ring::new(&members, Partitions::new(16).unwrap())),
+            epoch: 1,
+            settling_tag: 1,
+            places: Places::default(),
+            policies,
+            configured: policies,
+            cluster_name: String::new(),
+            cluster_id: 1,
+        }
     }
 }

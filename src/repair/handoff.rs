@@ -292,52 +292,11 @@ mod rehearsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::NodeId;
-    use crate::gossip::swaps::Places;
     use crate::handoff::ALL_HOMES;
-    use crate::key::Partitions;
-    use crate::membership::health::Health;
-    use crate::membership::view::Node;
-    use crate::message::control::Announced;
-    use crate::policy::Policy;
-    use crate::ring::{Ring, RingMember};
-
-    /// Five members, N=3; no links.
-    fn view() -> View {
-        let ids: Vec<NodeId> = (1..=5).map(|n| NodeId([n; 20])).collect();
-        let member = |id: &NodeId| RingMember { id: *id, zone: String::new(), weight: 1, joined: 1, left: None };
-        let members: Vec<RingMember> = ids.iter().map(member).collect();
-        let node = |id: NodeId| Node {
-            id,
-            life: 1,
-            tag: id.tag(),
-            host: String::new(),
-            port: 0,
-            cluster_port: 0,
-            announced: Announced::default(),
-            zone: String::new(),
-            weight: 1,
-            link: None,
-            health: Arc::new(Health::default()),
-        };
-        let policies = [Policy { n: 3, ..Policy::default() }; 16];
-        View {
-            me: 0,
-            nodes: ids.into_iter().map(node).collect(),
-            ring: Arc::new(Ring::new(&members, Partitions::new(16).unwrap())),
-            epoch: 1,
-            settling_tag: 1,
-            places: Places::default(),
-            policies,
-            configured: policies,
-            cluster_name: String::new(),
-            cluster_id: 1,
-        }
-    }
 
     #[test]
     fn a_copy_goes_to_its_home_or_to_all_homes_when_that_is_none_any_more() {
-        let view = view();
+        let view = View::five();
         let mut own = 0;
         for at in 0..50u8 {
             let key = StorageKey::new(0, &[at]).unwrap();
@@ -362,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_sent_is_left_and_only_a_home_of_its_own_ends_the_page() {
-        let view = view();
+        let view = View::five();
         let key = (0..50u8).map(|at| StorageKey::new(0, &[at]).unwrap()).find(|key| !is_home(&view, key)).unwrap();
         let record = crate::object::record::Record::default().encode();
         let home = homes(&view, &key)[0];
