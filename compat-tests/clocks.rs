@@ -6,6 +6,7 @@
 //! not seen each other and lie further apart than the bound, the later is shown (and, under `newest`, kept).
 
 use crate::harness::cluster::Cluster;
+use crate::harness::resp::request;
 use crate::harness::{info, wait};
 use std::time::{Duration, Instant};
 
@@ -258,4 +259,45 @@ fn a_clock_that_jumps_while_the_node_runs_loses_nothing() {
     }
     let left = cluster.connect(SLOW).run("TTL kept").integer();
     assert!((500..=600).contains(&left), "{left} s");
+}
+
+/// A clean stop leaves nothing to be careful about: however soon and often a node is started again, it stamps by the time
+/// that all go by.
+#[test]
+fn a_node_that_was_stopped_and_started_stamps_by_everybody_s_time() {
+    let mut cluster = Cluster::start(3, &[]);
+    for round in 0..3 {
+        assert_eq!(cluster.nodes[0].sigterm().code(), Some(0));
+        cluster.nodes[0].restart();
+        (0..3).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2]));
+        assert_eq!(cluster.connect(0).done(&format!("SET k {round}")).text(), "OK");
+        wait::until("node 1 has it", 10, || cluster.connect(1).done("GET k").text() == round.to_string());
+    }
+    let ahead_ms = info::number(&cluster, 1, "clock_drift_ms_max");
+    assert!(ahead_ms < SLACK_MS, "{ahead_ms} ms");
+}
+
+/// After kill -9 nobody knows how far a node had stamped, so it stamps some seconds ahead, and again some after the next: who
+/// overwrites that elsewhere waits for its own clock to be stored as far, and is not refused; a pipeline keeps its order.
+#[test]
+fn what_a_node_that_was_killed_stamps_ahead_is_overwritten_everywhere() {
+    const KEYS: usize = 100;
+    let mut cluster = Cluster::start(3, &[]);
+    for _ in 0..3 {
+        cluster.nodes[0].kill9();
+        cluster.nodes[0].restart();
+        (0..3).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2]));
+        for at in 0..3 {
+            let mut connection = cluster.connect(at);
+            let names = (0..KEYS).map(|key| format!("k{key}"));
+            let two = |name: String| {
+                [request(&["SET", &name, "first"]), request(&["SET", &name, "last"]), request(&["GET", &name])]
+            };
+            connection.write(&names.flat_map(two).flatten().collect::<Vec<u8>>()).unwrap();
+            for key in 0..KEYS {
+                let replies = [(); 3].map(|()| connection.receive().unwrap());
+                assert_eq!(replies.map(|reply| reply.text()), ["OK", "OK", "last"], "key {key} at node {at}");
+            }
+        }
+    }
 }

@@ -6,13 +6,18 @@ mod refusals;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::permits::alone;
+use crate::harness::resp::{Connection, Value, request};
 use load::Load;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How soon a restarted node must answer.
 const SERVES_WITHIN: Duration = Duration::from_secs(5);
 /// Acknowledged writes each kill test waits for before and after the kill.
 const WRITES_PER_PHASE: usize = 400;
+/// How often a node is stopped under load, for what goes wrong only now and then.
+const STOPS: usize = 5;
 
 /// One of three nodes is killed under load: every acknowledged write is readable from the other two at once, and from all
 /// three after it came back. Clients of the other two see no error at all; at R=W=2 reads and writes go on.
@@ -191,4 +196,46 @@ fn a_clean_stop_under_load_loses_nothing() {
     for at in 0..3 {
         assert_eq!(told.missing_at(&cluster, at), [""; 0], "node {at}");
     }
+}
+
+/// SIGTERM under load, four nodes and three copies: what the others have forwarded to the one that stops is answered, and no
+/// client of theirs is told of an error.
+#[test]
+fn a_clean_stop_fails_no_request_of_other_nodes_clients() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(4, &[]);
+    for _ in 0..STOPS {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..12)
+            .map(|client| {
+                let (stop, mut connection) = (stop.clone(), cluster.connect(client % 3));
+                std::thread::spawn(move || ask_until(&stop, &mut connection, client))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(cluster.nodes[3].sigterm().code(), Some(0));
+        std::thread::sleep(Duration::from_millis(300));
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert_eq!(client.join().unwrap(), Vec::<String>::new());
+        }
+        cluster.nodes[3].restart();
+        (0..4).for_each(|at| cluster.wait_until_reachable(at, &[0, 1, 2, 3]));
+    }
+}
+
+/// Writes and reads many keys at a time; gives the errors.
+fn ask_until(stop: &AtomicBool, connection: &mut Connection, client: usize) -> Vec<String> {
+    const KEYS: usize = 32;
+    let mut errors = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let pairs = (0..KEYS).flat_map(|key| {
+            let key = format!("c{client}-{key}");
+            [request(&["SET", &key, "v"]), request(&["GET", &key])]
+        });
+        connection.write(&pairs.flatten().collect::<Vec<u8>>()).unwrap();
+        let replies = (0..2 * KEYS).map(|_| connection.receive().unwrap());
+        errors.extend(replies.filter(Value::is_error).map(|reply| reply.error().to_owned()));
+    }
+    errors
 }

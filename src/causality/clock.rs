@@ -36,6 +36,7 @@ pub struct HybridClock {
     drift_ms_max: u64,
     drift_ms_seen: u64,
     drifts: u64,
+    ended: bool,
 }
 
 /// A stamp would reach the lease: the driver has not persisted far enough ahead. Nothing was stamped.
@@ -46,7 +47,7 @@ pub struct LeaseSpent;
 impl HybridClock {
     /// A clock that stamps above `start` (the persisted lease of the last life, or zero) and below `lease`.
     pub fn new(start: Hlc, lease: Hlc, drift_ms_max: u64) -> HybridClock {
-        HybridClock { last: start, lease, wanted: Hlc(0), drift_ms_max, drift_ms_seen: 0, drifts: 0 }
+        HybridClock { last: start, lease, wanted: Hlc(0), drift_ms_max, drift_ms_seen: 0, drifts: 0, ended: false }
     }
 
     /// A new stamp: above `above`, above every earlier stamp, and not before `now_ms`.
@@ -67,7 +68,9 @@ impl HybridClock {
         let bound = Hlc::from_ms(now_ms + self.drift_ms_max);
         let ahead_ms = heard.ms().saturating_sub(now_ms);
         self.drift_ms_seen = self.drift_ms_seen.max(ahead_ms);
-        self.last = self.last.max(heard.min(bound));
+        if !self.ended {
+            self.last = self.last.max(heard.min(bound));
+        }
         let too_far = heard > bound;
         self.drifts += u64::from(too_far);
         too_far
@@ -83,6 +86,14 @@ impl HybridClock {
     /// Stamps nothing at or below this from now on.
     pub fn raise(&mut self, above: Hlc) {
         self.last = self.last.max(above);
+    }
+
+    /// Stops for good: no stamp is given any more, and what [`HybridClock::last`] and [`HybridClock::advance`] return stays
+    /// as it is. Gives the lease to persist: with it the next life goes on here, and not where this one might have gone.
+    pub fn end(&mut self) -> Hlc {
+        self.ended = true;
+        self.lease = Hlc(self.last.0.saturating_add(1));
+        self.lease
     }
 
     /// The last stamp given or heard.
@@ -102,7 +113,9 @@ impl HybridClock {
 
     /// The driver has persisted a later lease.
     pub fn extend(&mut self, lease: Hlc) {
-        self.lease = self.lease.max(lease);
+        if !self.ended {
+            self.lease = self.lease.max(lease);
+        }
     }
 
     /// Gives up what the lease in force has beyond `lease`: no stamp reaches it from now on. Nothing changes when that is
@@ -165,6 +178,20 @@ mod tests {
         assert_eq!(clock.advance(90), Hlc(Hlc::from_ms(50).0 - 1), "no further than the lease");
         clock.raise(Hlc::from_ms(70));
         assert_eq!(clock.stamp(90, Hlc(0)), Err(LeaseSpent));
+    }
+
+    #[test]
+    fn a_clock_that_has_ended_says_nothing_new_and_the_next_life_goes_on_there() {
+        let mut clock = HybridClock::new(Hlc(0), Hlc::from_ms(4000), 500);
+        let last = clock.stamp(10, Hlc(0)).unwrap();
+        let lease = clock.end();
+        assert!(last < lease && lease < Hlc::from_ms(11));
+        clock.extend(Hlc::from_ms(9000));
+        clock.hear(300, Hlc::from_ms(200));
+        assert_eq!(clock.stamp(20, Hlc(0)), Err(LeaseSpent));
+        assert_eq!((clock.last(), clock.advance(20)), (last, last), "what is told of it holds for the next life, too");
+        let mut next = HybridClock::new(lease, Hlc::from_ms(4000), 500);
+        assert!(next.stamp(5, Hlc(0)).is_ok_and(|stamp| stamp > lease && stamp < Hlc::from_ms(11)));
     }
 
     #[test]

@@ -59,7 +59,7 @@ use turns::Turns;
 /// How often a client that waits for a peer's link looks whether that peer can still be reached.
 const HANGING_CHECK: Duration = Duration::from_millis(20);
 
-/// How often operations whose coordinator could not be reached are placed anew.
+/// How often operations whose coordinator could not be reached, or could not stamp them, are placed anew.
 const PLACINGS_MAX: usize = 4;
 
 /// How many look through this node's keys at the same time.
@@ -182,7 +182,8 @@ impl Coordinator {
         outcomes
     }
 
-    /// One round; the operations that were sent to a coordinator which never got them come back with their places.
+    /// One round; the operations that were sent to a coordinator which never got them, or could not be stamped, come back
+    /// with their places.
     async fn round(
         self: &Arc<Self>,
         operations: Vec<Operation>,
@@ -215,6 +216,10 @@ impl Coordinator {
                     }
                     unplaced.push((at, *operation));
                     Outcome::Failed(Failure::ForwardLost)
+                }
+                Ended::Unleased(operation) => {
+                    unplaced.push((at, *operation));
+                    Outcome::Failed(Failure::ClockSpent)
                 }
             });
         }

@@ -64,6 +64,8 @@ pub enum Ended {
     Outcome(Outcome),
     /// The coordinator it was sent to never got it: place it anew, avoiding that node.
     Unplaced(Box<Operation>, u16),
+    /// This node's clock has to be stored further ahead first; nothing was done.
+    Unleased(Box<Operation>),
 }
 
 /// One operation of a round.
@@ -220,6 +222,12 @@ impl Slot {
     /// An operation that ended before anything was sent.
     pub fn over(key: StorageKey, outcome: Outcome) -> Slot {
         Slot { key, run: Run::Over, ended: Some(Ended::Outcome(outcome)), decided: true }
+    }
+
+    /// The slot of a write for which this node's clock is not stored far enough ahead.
+    pub fn unleased(operation: Operation) -> Slot {
+        let key = operation.key.clone();
+        Slot { key, run: Run::Over, ended: Some(Ended::Unleased(Box::new(operation))), decided: true }
     }
 
     /// A slot that is kept for something under way.

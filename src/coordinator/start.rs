@@ -43,6 +43,8 @@ pub struct Starting<'a> {
     pub hedge_after: Option<Duration>,
     /// A node that is to be asked last.
     slow: Option<u16>,
+    /// A write could not be stamped: neither is anything begun behind it, so that all keep their order.
+    unleased: bool,
     /// Slots handed to other coordinators.
     pub away: SmallVec<[(u16, Vec<u32>); 2]>,
 }
@@ -61,12 +63,16 @@ impl<'a> Starting<'a> {
             sync: false,
             hedge_after: None,
             slow: None,
+            unleased: false,
             away: SmallVec::new(),
         }
     }
 
     /// Starts one operation.
     pub fn begin(&mut self, at: u32, operation: Operation, forwarding: Forwarding, avoid: &[u16]) -> Slot {
+        if self.unleased {
+            return Slot::unleased(operation);
+        }
         if let Some(outcome) = self.desk.shown_here(&operation) {
             self.desk.coordinator.stats.gets.fetch_add(1, Ordering::Relaxed);
             return Slot::over(operation.key, outcome);
@@ -237,6 +243,10 @@ impl<'a> Starting<'a> {
         let stored = match stored {
             Ok(stored) => Stored { floor: if is_home { self.floor_borne } else { Hlc(0) }, ..stored },
             Err(NotStored::Raced) => return Slot::over(key, Outcome::Raced),
+            Err(NotStored::Failed(Failure::ClockSpent)) => {
+                self.unleased = true;
+                return Slot::unleased(Operation { key, ..operation });
+            }
             Err(NotStored::Failed(failure)) => return Slot::over(key, Outcome::Failed(failure)),
         };
         let missing = machine.homes_left_out();

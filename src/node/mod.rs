@@ -83,6 +83,10 @@ impl Node {
                 tracing::warn!(%error, "the key counters could not be saved; the next start counts anew");
             }
             replica.store().stop();
+            // Else the next life would stamp ahead of everybody's time, by as much as this one was allowed to.
+            if let Err(error) = home.write_lease(replica.clock.end()) {
+                tracing::warn!(%error, "the clock could not be noted; the next life stamps some seconds ahead");
+            }
         });
         if let Err(error) = stopped.await {
             tracing::error!(%error, "stopping the storage failed");

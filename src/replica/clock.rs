@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 pub use crate::world::wall_ms;
 
-/// How far ahead of use the clock's lease is persisted, in milliseconds. After an unclean stop stamps start there.
+/// How far ahead of use the clock's lease is persisted, in milliseconds. After an unclean stop stamps start there; after a
+/// clean one they go on where they were.
 pub const LEASE_AHEAD_MS: u64 = 4_000;
 
 /// No stamp is further ahead of the wall clock than this, in milliseconds: neither a client's context nor another node's
@@ -135,6 +136,11 @@ impl NodeClock {
         self.stamps.lock().extend(lease);
         self.lacking.store(false, Ordering::Release);
         self.renewed.notify_waiters();
+    }
+
+    /// Stops for good: see [`HybridClock::end`]. Gives the lease to persist.
+    pub fn end(&self) -> Hlc {
+        self.stamps.lock().end()
     }
 
     /// `max-clock-drift-ms`.
