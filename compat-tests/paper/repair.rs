@@ -100,7 +100,8 @@ fn bytes_on_the_wire_grow_with_the_difference() {
     let value = "v".repeat(100);
     // Strict, so that nobody keeps hints: comparing is all there is.
     let mut cluster = Cluster::start(2, &[("n", "2"), ("r", "1"), ("w", "1"), ("exchange-interval-ms", "200")]);
-    cluster.set_policy(0, 0, "SLOPPY no");
+    // Both hold it all when one of them is killed.
+    cluster.set_policy(0, 0, "W 2 SLOPPY no");
     let write = |cluster: &Cluster, keys: usize, text: &str| {
         let mut connection = cluster.connect(0);
         for portion in (0..keys).collect::<Vec<_>>().chunks(100) {
@@ -109,6 +110,7 @@ fn bytes_on_the_wire_grow_with_the_difference() {
         }
     };
     write(&cluster, HELD, &value);
+    cluster.set_policy(0, 0, "W 1 SLOPPY no");
     let mut spent = Vec::new();
     for (turn, changed) in [NARROW, WIDE].into_iter().enumerate() {
         cluster.nodes[1].kill9();
