@@ -85,7 +85,9 @@ impl HybridClock {
 
     /// Stamps nothing at or below this from now on.
     pub fn raise(&mut self, above: Hlc) {
-        self.last = self.last.max(above);
+        if !self.ended {
+            self.last = self.last.max(above);
+        }
     }
 
     /// Stops for good: no stamp is given any more, and what [`HybridClock::last`] and [`HybridClock::advance`] return stays
@@ -188,6 +190,7 @@ mod tests {
         assert!(last < lease && lease < Hlc::from_ms(11));
         clock.extend(Hlc::from_ms(9000));
         clock.hear(300, Hlc::from_ms(200));
+        clock.raise(Hlc::from_ms(300));
         assert_eq!(clock.stamp(20, Hlc(0)), Err(LeaseSpent));
         assert_eq!((clock.last(), clock.advance(20)), (last, last), "what is told of it holds for the next life, too");
         let mut next = HybridClock::new(lease, Hlc::from_ms(4000), 500);
